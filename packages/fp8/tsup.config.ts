@@ -1,0 +1,12 @@
+import { defineConfig } from 'tsup';
+
+export default defineConfig({
+  entry: {
+    index: 'src/index.ts',
+    node: 'src/node.ts',
+  },
+  format: 'esm',
+  target: 'node20',
+  clean: ['!**/*.d.ts'],
+  tsconfig: 'tsconfig.json',
+});

@@ -1,0 +1,20 @@
+export {
+  BenchmarkMachine,
+  BenchmarkRatio,
+  BenchmarkReport,
+  BenchmarkRow,
+} from './benchmark-report.js';
+export * from './errors.js';
+export { GenerationConfig } from './generation-config.js';
+export { type JsonSchema, persistedSchemas, toJsonSchema } from './json-schema.js';
+export {
+  decodeBase64,
+  encodeBase64,
+  Float32Base64,
+  Float64Base64,
+  Int32Base64,
+  MAX_BASE64_LENGTH,
+  Uint8Base64,
+  Uint16Base64,
+} from './typed-arrays.js';
+export { FinishReason, TokenUsage } from './usage.js';

@@ -1,0 +1,24 @@
+import { z } from 'zod';
+import { BenchmarkReport } from './benchmark-report.js';
+import { GenerationConfig } from './generation-config.js';
+import { TokenUsage } from './usage.js';
+
+/** Every schema that is written to or read from files, by name. */
+export const persistedSchemas = { BenchmarkReport, GenerationConfig, TokenUsage } as const;
+
+/** A JSON Schema document (draft 2020-12) as plain data. */
+export type JsonSchema = Record<string, unknown>;
+
+/**
+ * JSON Schema of what a caller may pass to `schema` (its input side: codecs have no output schema).
+ *
+ * @example
+ * ```ts
+ * import { toJsonSchema, GenerationConfig } from '@moestack/schemas';
+ *
+ * console.log(JSON.stringify(toJsonSchema(GenerationConfig)));
+ * ```
+ */
+export function toJsonSchema(schema: z.ZodType): JsonSchema {
+  return z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as JsonSchema;
+}

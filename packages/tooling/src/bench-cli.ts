@@ -1,0 +1,109 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { basename, dirname, join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { build } from 'esbuild';
+import { type BenchDefinition, runBench } from './bench.js';
+
+const help = `pnpm bench [NAME...] [--json] [--no-peers]
+
+Times bench/NAME.bench.ts of every package (all of them without NAME), peers interleaved in the same run.
+  --json       also write bench/results/NAME.json beside the benchmark
+  --no-peers   do not install the packages that a benchmark compares with
+Example: pnpm bench kernels --json`;
+
+/** What benchmarks compare with; installed on demand outside the workspace, since together they are some 500 MB. */
+const peers = [
+  '@tensorflow/tfjs-core@4.22.0',
+  '@tensorflow/tfjs-backend-wasm@4.22.0',
+  'onnxruntime-node@1.30.0',
+];
+
+function installPeers(root: string): string {
+  const folder = join(root, 'node_modules', '.cache', 'moestack-bench');
+  if (existsSync(join(folder, 'node_modules', 'onnxruntime-node'))) return folder;
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'package.json'), '{"private":true}\n');
+  console.error(`installing benchmark peers (${peers.join(', ')}) ...`);
+  spawnSync('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error', ...peers], {
+    cwd: folder,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+  return folder;
+}
+
+function findBenches(root: string): string[] {
+  return readdirSync(join(root, 'packages'))
+    .map((name) => join(root, 'packages', name, 'bench'))
+    .filter((folder) => existsSync(folder))
+    .flatMap((folder) =>
+      readdirSync(folder)
+        .filter((file) => file.endsWith('.bench.ts'))
+        .map((file) => join(folder, file)),
+    );
+}
+
+/** Bundles the file beside itself, peers resolved from their own folder, so that plain Node can run it. */
+async function load(file: string, peerFolder: string | undefined): Promise<BenchDefinition> {
+  const outfile = join(dirname(file), `.${basename(file, '.ts')}.mjs`);
+  const fromPeers = peerFolder === undefined ? undefined : createRequire(join(peerFolder, 'package.json'));
+  await build({
+    entryPoints: [file],
+    outfile,
+    bundle: true,
+    format: 'esm',
+    platform: 'node',
+    packages: 'external',
+    logLevel: 'error',
+    plugins: [
+      {
+        name: 'peers',
+        setup(builder) {
+          builder.onResolve({ filter: /^(@tensorflow\/|onnxruntime-node)/ }, (args) => {
+            try {
+              if (fromPeers === undefined) throw new Error('peers are not installed');
+              return { path: pathToFileURL(fromPeers.resolve(args.path)).href, external: true };
+            } catch {
+              return { path: args.path, external: true };
+            }
+          });
+        },
+      },
+    ],
+  });
+  try {
+    return ((await import(`${pathToFileURL(outfile).href}`)) as { default: BenchDefinition }).default;
+  } finally {
+    rmSync(outfile, { force: true });
+  }
+}
+
+const args = process.argv.slice(2);
+if (args.includes('--help')) {
+  console.log(help);
+} else {
+  const root = resolve(dirname(new URL(import.meta.url).pathname), '../../..');
+  const names = args.filter((argument) => !argument.startsWith('--'));
+  const peerFolder = args.includes('--no-peers') ? undefined : installPeers(root);
+  for (const file of findBenches(root)) {
+    const name = basename(file, '.bench.ts');
+    if (names.length > 0 && !names.includes(name)) continue;
+    const report = await runBench(await load(file, peerFolder), (group) =>
+      console.error(`# ${name}: ${group}`),
+    );
+    for (const row of report.rows)
+      console.log(`${row.name.padEnd(56)} ${row.median.toPrecision(4).padStart(10)} ${row.unit}`);
+    for (const ratio of report.ratios) {
+      const figure = ratio.median === null ? `skipped: ${ratio.skipped}` : `${ratio.median.toFixed(3)}x`;
+      console.log(
+        `${ratio.name.padEnd(56)} ${figure.padStart(10)}${ratio.aim === undefined ? '' : `  (aim ${ratio.aim})`}`,
+      );
+    }
+    if (args.includes('--json')) {
+      const folder = join(dirname(file), 'results');
+      mkdirSync(folder, { recursive: true });
+      writeFileSync(join(folder, `${name}.json`), `${JSON.stringify(report, null, 2)}\n`);
+    }
+  }
+}

@@ -1,0 +1,45 @@
+import { BenchmarkReport } from '@moestack/schemas';
+import { describe, expect, it } from 'vitest';
+import { defineBench, median, runBench } from './bench.js';
+import { readmeSnippets } from './readme-snippets.js';
+
+describe('runBench', () => {
+  it('reports rows and ratios that the schema accepts, and says what was skipped', async () => {
+    let calls = 0;
+    const report = await runBench(
+      defineBench({
+        name: 'demo',
+        groups: () => [
+          {
+            name: 'g',
+            rounds: 3,
+            sampleMilliseconds: 0.1,
+            cases: [
+              { name: 'a', unit: 'op/s', work: 1, run: () => calls++ },
+              { name: 'b', unit: 'op/s', work: 1, run: () => calls++ },
+            ],
+            ratios: [
+              { name: 'a over b', numerator: 'a', denominator: 'b', aim: 1 },
+              { name: 'a over c', numerator: 'a', denominator: 'c' },
+            ],
+          },
+        ],
+      }),
+    );
+    expect(BenchmarkReport.parse(report)).toEqual(report);
+    expect(calls).toBeGreaterThan(6);
+    expect(report.ratios[0]?.median).toBeGreaterThan(0);
+    expect(report.ratios[1]).toMatchObject({ median: null, skipped: 'c did not run here' });
+  });
+
+  it('takes the mean of the middle two for even counts', () => {
+    expect(median([4, 1, 3, 2])).toBe(2.5);
+    expect(median([3, 1, 2])).toBe(2);
+  });
+});
+
+describe('readmeSnippets', () => {
+  it('finds blocks of one language only', () => {
+    expect(readmeSnippets('a\n```ts\nx\n```\n```sh\ny\n```\n```ts\nz\nw\n```\n', 'ts')).toEqual(['x\n', 'z\nw\n']);
+  });
+});

@@ -1,0 +1,2 @@
+export * from './bench.js';
+export { readmeSnippets } from './readme-snippets.js';

@@ -1,0 +1,13 @@
+import { defineConfig } from 'tsup';
+
+export default defineConfig({
+  entry: {
+    index: 'src/index.ts',
+    'bench-cli': 'src/bench-cli.ts',
+    bench: 'src/bench.ts',
+  },
+  format: 'esm',
+  target: 'node20',
+  clean: ['!**/*.d.ts'],
+  tsconfig: 'tsconfig.json',
+});
