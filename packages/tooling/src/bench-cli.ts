@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -26,10 +26,22 @@ function installPeers(root: string): string {
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'package.json'), '{"private":true}\n');
   console.error(`installing benchmark peers (${peers.join(', ')}) ...`);
-  spawnSync('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error', ...peers], {
-    cwd: folder,
-    stdio: ['ignore', 'inherit', 'inherit'],
-  });
+  spawnSync(
+    'npm',
+    [
+      'install',
+      '--ignore-scripts',
+      '--omit=optional',
+      '--no-audit',
+      '--no-fund',
+      '--loglevel=error',
+      ...peers,
+    ],
+    {
+      cwd: folder,
+      stdio: ['ignore', 'inherit', 'inherit'],
+    },
+  );
   return folder;
 }
 
@@ -44,10 +56,22 @@ function findBenches(root: string): string[] {
     );
 }
 
+/** Where a peer lies; its bare name when it is not installed, so that importing it fails as for any missing package. */
+function resolvePeer(folder: string, name: string): string {
+  try {
+    return pathToFileURL(createRequire(join(folder, 'package.json')).resolve(name)).href;
+  } catch {
+    // A package that only ES modules may import has no path that `require` would give.
+    const base = join(folder, 'node_modules', name);
+    if (!existsSync(join(base, 'package.json'))) return name;
+    const manifest = JSON.parse(readFileSync(join(base, 'package.json'), 'utf8')) as { main?: string };
+    return pathToFileURL(join(base, manifest.main ?? 'dist/index.js')).href;
+  }
+}
+
 /** Bundles the file beside itself, peers resolved from their own folder, so that plain Node can run it. */
 async function load(file: string, peerFolder: string | undefined): Promise<BenchDefinition> {
   const outfile = join(dirname(file), `.${basename(file, '.ts')}.mjs`);
-  const fromPeers = peerFolder === undefined ? undefined : createRequire(join(peerFolder, 'package.json'));
   await build({
     entryPoints: [file],
     outfile,
@@ -60,14 +84,10 @@ async function load(file: string, peerFolder: string | undefined): Promise<Bench
       {
         name: 'peers',
         setup(builder) {
-          builder.onResolve({ filter: /^(@tensorflow\/|onnxruntime-node)/ }, (args) => {
-            try {
-              if (fromPeers === undefined) throw new Error('peers are not installed');
-              return { path: pathToFileURL(fromPeers.resolve(args.path)).href, external: true };
-            } catch {
-              return { path: args.path, external: true };
-            }
-          });
+          builder.onResolve({ filter: /^(@tensorflow\/|onnxruntime-node|node-llama-cpp)/ }, (args) => ({
+            path: peerFolder === undefined ? args.path : resolvePeer(peerFolder, args.path),
+            external: true,
+          }));
         },
       },
     ],

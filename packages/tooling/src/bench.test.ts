@@ -40,6 +40,9 @@ describe('runBench', () => {
 
 describe('readmeSnippets', () => {
   it('finds blocks of one language only', () => {
-    expect(readmeSnippets('a\n```ts\nx\n```\n```sh\ny\n```\n```ts\nz\nw\n```\n', 'ts')).toEqual(['x\n', 'z\nw\n']);
+    expect(readmeSnippets('a\n```ts\nx\n```\n```sh\ny\n```\n```ts\nz\nw\n```\n', 'ts')).toEqual([
+      'x\n',
+      'z\nw\n',
+    ]);
   });
 });

@@ -1,0 +1,21 @@
+export { type ByteSource, memorySource } from './byte-source.js';
+export { type Checkpoint, openCheckpoint, type TensorInfo } from './checkpoint.js';
+export type { CheckpointQuantization } from './checkpoint-index.js';
+export { type DecodeOptions, decode, decodeTable } from './decode.js';
+export { type EncodeOptions, encode } from './encode.js';
+export type { Overflow, Preset, Rounding } from './encode-policy.js';
+export { CheckpointError, Fp8Error } from './errors.js';
+export {
+  type Codes,
+  defineFormat,
+  type Format,
+  type FormatDefinition,
+  type FormatName,
+  type FormatSpec,
+  formats,
+  type SpecialCodes,
+} from './format-spec.js';
+export { packNibbles, unpackNibbles } from './pack.js';
+export { dequantize, quantize, requantize } from './quantize.js';
+export type { SafetensorsDtype } from './safetensors-dtype.js';
+export type { QuantizedTensor, ScaleFormat, Scheme } from './scheme.js';

@@ -1,0 +1,2 @@
+export { fileSource } from './file-source.js';
+export { openCheckpoint } from './open-directory.js';

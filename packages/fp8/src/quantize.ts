@@ -1,0 +1,192 @@
+import { checkCodesRange, decodeTable } from './decode.js';
+import { encode } from './encode.js';
+import { ceilLog2, ceilPowerOfTwo, floorLog2, powerOfTwo } from './exponent.js';
+import { allocateCodes } from './format-spec.js';
+import {
+  invalid,
+  type QuantizedTensor,
+  quantizedLayout,
+  type ScaleFormat,
+  type Scheme,
+  type SchemeLayout,
+  schemeLayout,
+} from './scheme.js';
+
+/** Smallest scale: below, 1 / scale would leave float32 and scales themselves would lose bits. */
+const MIN_SCALE = 2 ** -126;
+/** amax floor of one-row tiles, as in DeepSeek's and DeepGEMM's activation kernels. */
+const ACTIVATION_AMAX_FLOOR: number = Math.fround(1e-4);
+
+/**
+ * Quantises a row-major matrix by a {@link Scheme}: nearest even, saturating.
+ *
+ * Scales follow the finite elements of their tile; infinities saturate and NaN stays NaN in formats that have it. A
+ * tile without finite non-zero elements and without amax floor gets scale 1. Scales are at least 2^-126.
+ *
+ * @param values - float32 `[rows, cols]`.
+ * @throws {@link Fp8Error} for a shape or scheme that does not fit.
+ *
+ * @example
+ * ```ts
+ * import { dequantize, quantize } from '@moestack/fp8';
+ *
+ * const activations = Float32Array.from({ length: 2 * 256 }, (_, i) => Math.sin(i));
+ * const q = quantize(activations, [2, 256], { kind: 'tile', tile: [1, 128], scale: 'powerOfTwo' });
+ * console.log(q.scales.length, dequantize(q)[1]); // 4 scales
+ * ```
+ */
+export function quantize(values: Float32Array, shape: [number, number], scheme: Scheme): QuantizedTensor {
+  const layout = schemeLayout(shape, scheme);
+  if (!(values instanceof Float32Array) || values.length !== layout.rows * layout.cols) {
+    const expected = `${layout.rows * layout.cols} float32 values for shape [${shape.join(', ')}]`;
+    throw invalid('bad-shape', expected, values?.length, 'pass the values of the whole matrix');
+  }
+  const amax = tileAmax(values, layout);
+  const shapeCopy: [number, number] = [shape[0], shape[1]];
+  const codes = allocateCodes(layout.spec, values.length);
+  const result: QuantizedTensor = { shape: shapeCopy, scheme, codes, ...scalesOf(amax, layout, scheme) };
+  const reciprocal = scheme.kind === 'mx' || (scheme.kind === 'tile' && scheme.order === 'reciprocal');
+  encodeTiles(values, result, layout, reciprocal);
+  return result;
+}
+
+/**
+ * Values of a quantised matrix: decode(code) * scale, each product rounded to float32.
+ *
+ * @returns float32 `[rows, cols]`, `options.out` when given.
+ * @throws {@link Fp8Error} when codes, scales and shape do not fit together.
+ */
+export function dequantize(q: QuantizedTensor, options: { out?: Float32Array } = {}): Float32Array {
+  const layout = quantizedLayout(q, 'the tensor');
+  checkCodesRange(layout.spec, q.codes);
+  const out = options.out ?? new Float32Array(q.codes.length);
+  if (out.length !== q.codes.length) {
+    throw invalid('bad-out', `out of length ${q.codes.length}`, out.length, 'pass one value per code');
+  }
+  const { rows, cols, tileRows, tileCols, blockCols } = layout;
+  const { codes, scales } = q;
+  const table = decodeTable(layout.spec);
+  for (let row = 0; row < rows; row++) {
+    const scaleRow = Math.floor(row / tileRows) * blockCols;
+    for (let first = 0, tile = 0; first < cols; first += tileCols, tile++) {
+      const scale = scales[scaleRow + tile]!;
+      const end = row * cols + Math.min(first + tileCols, cols);
+      for (let i = row * cols + first; i < end; i++) out[i] = table[codes[i]!]! * scale;
+    }
+  }
+  return out;
+}
+
+/**
+ * Quantises a quantised matrix again by another scheme, through float32: DeepSeek-V3 turns the activations kept for
+ * backward from 1x128 into 128x1 tiles so. Not lossless in general, even with power-of-two scales.
+ */
+export function requantize(q: QuantizedTensor, scheme: Scheme): QuantizedTensor {
+  return quantize(dequantize(q), q.shape, scheme);
+}
+
+/** Largest finite magnitude of each tile, `[blockRows, blockCols]`. */
+function tileAmax(values: Float32Array, layout: SchemeLayout): Float32Array {
+  const { rows, cols, tileRows, tileCols, blockRows, blockCols } = layout;
+  const amax = new Float32Array(blockRows * blockCols);
+  for (let row = 0; row < rows; row++) {
+    const scaleRow = Math.floor(row / tileRows) * blockCols;
+    for (let first = 0, tile = 0; first < cols; first += tileCols, tile++) {
+      const end = row * cols + Math.min(first + tileCols, cols);
+      let max = amax[scaleRow + tile]!;
+      for (let i = row * cols + first; i < end; i++) {
+        const magnitude = Math.abs(values[i]!);
+        if (magnitude > max && magnitude !== Number.POSITIVE_INFINITY) max = magnitude;
+      }
+      amax[scaleRow + tile] = max;
+    }
+  }
+  return amax;
+}
+
+function scalesOf(
+  amax: Float32Array,
+  layout: SchemeLayout,
+  scheme: Scheme,
+): Pick<QuantizedTensor, 'scales' | 'scaleCodes' | 'globalScale'> {
+  if (scheme.kind === 'mx') return mxScales(amax, layout, scheme.rule);
+  if (scheme.kind === 'nvfp4') return nvfp4Scales(amax, layout);
+  let floor = 0;
+  if (scheme.kind === 'tile') {
+    floor = Math.fround(scheme.amaxFloor ?? (layout.tileRows === 1 ? ACTIVATION_AMAX_FLOOR : 0));
+  }
+  const scales = amax.map((max) => tileScale(Math.max(max, floor), layout.spec.max, scheme.scale));
+  if (scheme.scale !== 'e8m0fnu') return { scales };
+  return { scales, scaleCodes: Uint8Array.from(scales, (scale) => floorLog2(scale) + 127) };
+}
+
+function tileScale(amax: number, max: number, format: ScaleFormat = 'f32'): number {
+  if (amax === 0) return 1;
+  const scale = Math.max(Math.fround(amax / max), MIN_SCALE);
+  return format === 'f32' ? scale : ceilPowerOfTwo(scale);
+}
+
+/** OCP MX v1.0 section 6.3 (floor); the ceil rule divides by the element maximum in float32 first. */
+function mxScales(
+  amax: Float32Array,
+  layout: SchemeLayout,
+  rule: 'floor' | 'ceil',
+): { scales: Float32Array; scaleCodes: Uint8Array } {
+  const { max } = layout.spec;
+  const elementExponent = floorLog2(max);
+  const scaleCodes = Uint8Array.from(amax, (tileMax) => {
+    if (tileMax === 0) return 0;
+    const ratio = Math.fround(tileMax / max);
+    const exponent =
+      rule === 'floor' ? floorLog2(tileMax) - elementExponent : ratio === 0 ? -127 : ceilLog2(ratio);
+    return Math.min(Math.max(exponent, -127), 127) + 127;
+  });
+  return { scales: Float32Array.from(scaleCodes, (code) => powerOfTwo(code - 127)), scaleCodes };
+}
+
+/** Two-level NVFP4 scales: tensor amax over 448 * 6 in float32, then E4M3 per 16 elements. */
+function nvfp4Scales(
+  amax: Float32Array,
+  layout: SchemeLayout,
+): { scales: Float32Array; scaleCodes: Uint8Array; globalScale: number } {
+  const tensorMax = amax.reduce((max, value) => Math.max(max, value), 0);
+  const globalScale = tileScale(tensorMax, 448 * layout.spec.max);
+  const relative = amax.map((max) => Math.fround(max / layout.spec.max) / globalScale);
+  const scaleCodes = encode('e4m3fn', relative) as Uint8Array;
+  const table = decodeTable('e4m3fn');
+  return {
+    scales: Float32Array.from(scaleCodes, (code) => table[code]! * globalScale),
+    scaleCodes,
+    globalScale,
+  };
+}
+
+/** Scales row by row into a float32 buffer and encodes it there. */
+function encodeTiles(
+  values: Float32Array,
+  result: QuantizedTensor,
+  layout: SchemeLayout,
+  reciprocal: boolean,
+): void {
+  const { spec, rows, cols, tileRows, tileCols, blockCols } = layout;
+  const { codes, scales } = result;
+  const scaled = new Float32Array(cols);
+  for (let row = 0; row < rows; row++) {
+    const start = row * cols;
+    const scaleRow = Math.floor(row / tileRows) * blockCols;
+    for (let first = 0, tile = 0; first < cols; first += tileCols, tile++) {
+      const scale = scales[scaleRow + tile]!;
+      const end = Math.min(first + tileCols, cols);
+      if (reciprocal) {
+        const inverse = Math.fround(1 / scale);
+        for (let c = first; c < end; c++) scaled[c] = values[start + c]! * inverse;
+      } else if (scale === 0) {
+        // An NVFP4 block far below the tensor's amax: its scale underflows, so every code is a zero.
+        for (let c = first; c < end; c++) scaled[c] = values[start + c]! * 0;
+      } else {
+        for (let c = first; c < end; c++) scaled[c] = values[start + c]! / scale;
+      }
+    }
+    encode(spec, scaled, { out: codes.subarray(start, start + cols) });
+  }
+}

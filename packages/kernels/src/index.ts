@@ -1,0 +1,23 @@
+export { Arena, type ArenaHandle, type ArenaOptions, type ArenaViews, MAXIMUM_ARENA_BYTES } from './arena.js';
+export { KernelsError, OutOfMemoryError } from './errors.js';
+export { Kernels } from './kernels.js';
+export * as reference from './reference/index.js';
+export type {
+  ActivationScale,
+  CausalAttentionShape,
+  GemmShape,
+  KernelStats,
+  KernelsOptions,
+  LatentAttentionShape,
+  LinearOptions,
+  PackOptions,
+  QuantizeOptions,
+  RmsNormOptions,
+  RopeShape,
+  SoftmaxOptions,
+  W8A8Options,
+  WeightData,
+  WeightFormat,
+} from './types.js';
+export type { WasmMemory } from './web-assembly.js';
+export type { Weight } from './weight.js';

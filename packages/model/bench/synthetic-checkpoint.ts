@@ -1,0 +1,138 @@
+import { closeSync, existsSync, mkdirSync, openSync, renameSync, writeFileSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseConfig } from '../src/config.js';
+import { type TensorSpec, tensorPlan } from '../src/tensor-plan.js';
+
+/** 324 M parameters, 115 M active per token, in the shapes of DeepSeek-V3 divided by seven. */
+export const syntheticConfig = {
+  architectures: ['DeepseekV3ForCausalLM'],
+  model_type: 'deepseek_v3',
+  vocab_size: 1024,
+  hidden_size: 1024,
+  intermediate_size: 2048,
+  moe_intermediate_size: 512,
+  num_hidden_layers: 12,
+  first_k_dense_replace: 1,
+  num_attention_heads: 8,
+  n_routed_experts: 16,
+  n_shared_experts: 1,
+  num_experts_per_tok: 4,
+  n_group: 1,
+  topk_group: 1,
+  topk_method: 'noaux_tc',
+  scoring_func: 'sigmoid',
+  norm_topk_prob: true,
+  routed_scaling_factor: 1,
+  q_lora_rank: 384,
+  kv_lora_rank: 256,
+  qk_nope_head_dim: 64,
+  qk_rope_head_dim: 32,
+  v_head_dim: 64,
+  rms_norm_eps: 1e-6,
+  rope_theta: 10000,
+  rope_scaling: null,
+  max_position_embeddings: 4096,
+  hidden_act: 'silu',
+  attention_bias: false,
+  tie_word_embeddings: false,
+  bos_token_id: null,
+  eos_token_id: null,
+  quantization_config: { quant_method: 'fp8', fmt: 'e4m3', activation_scheme: 'dynamic', weight_block_size: [128, 128] },
+};
+
+interface Entry {
+  readonly name: string;
+  readonly dtype: 'F8_E4M3' | 'BF16' | 'F32';
+  readonly shape: number[];
+  readonly bytes: number;
+  readonly fill: (target: Buffer) => void;
+}
+
+/** Writes the checkpoint with seeded random weights into `directory`, unless it is there. */
+export function writeSyntheticCheckpoint(directory: string): void {
+  const weights = join(directory, 'model.safetensors');
+  if (existsSync(weights)) return;
+  mkdirSync(directory, { recursive: true });
+  writeFileSync(join(directory, 'config.json'), JSON.stringify(syntheticConfig, null, 1));
+  const random = new Random(1);
+  const entries = tensorPlan(parseConfig(syntheticConfig)).flatMap((spec) => entriesOf(spec, random));
+  const header: Record<string, unknown> = {};
+  let offset = 0;
+  for (const { name, dtype, shape, bytes } of entries) {
+    header[name] = { dtype, shape, data_offsets: [offset, offset + bytes] };
+    offset += bytes;
+  }
+  const text = JSON.stringify(header);
+  const head = Buffer.alloc(8 + Math.ceil(text.length / 8) * 8, 0x20);
+  head.writeBigUInt64LE(BigInt(head.length - 8));
+  head.write(text, 8);
+  const file = openSync(`${weights}.part`, 'w');
+  writeSync(file, head);
+  for (const entry of entries) {
+    const bytes = Buffer.alloc(entry.bytes);
+    entry.fill(bytes);
+    writeSync(file, bytes);
+  }
+  closeSync(file);
+  renameSync(`${weights}.part`, weights);
+}
+
+function entriesOf(spec: TensorSpec, random: Random): Entry[] {
+  const { name, rows, cols, role } = spec;
+  if (role === 'projection') {
+    const blocks = Math.ceil(rows / 128) * Math.ceil(cols / 128);
+    const shape = [Math.ceil(rows / 128), Math.ceil(cols / 128)];
+    return [
+      { name, dtype: 'F8_E4M3', shape: [rows, cols], bytes: rows * cols, fill: (target) => random.codes(target) },
+      {
+        name: `${name}_scale_inv`,
+        dtype: 'F32',
+        shape,
+        bytes: blocks * 4,
+        // Codes have a standard deviation near 80; weights then near 0.02.
+        fill: (target) => new Float32Array(target.buffer, target.byteOffset, blocks).fill(2 ** -12),
+      },
+    ];
+  }
+  if (name.endsWith('e_score_correction_bias')) {
+    return [{ name, dtype: 'F32', shape: [cols], bytes: cols * 4, fill: () => {} }];
+  }
+  const shape = role === 'vector' ? [cols] : [rows, cols];
+  const fill = role === 'vector' ? fillOnes : (target: Buffer) => random.bf16(target);
+  return [{ name, dtype: 'BF16', shape, bytes: rows * cols * 2, fill }];
+}
+
+function fillOnes(target: Buffer): void {
+  for (let i = 0; i < target.length; i += 2) target.writeUInt16LE(0x3f80, i);
+}
+
+class Random {
+  private state: number;
+
+  constructor(seed: number) {
+    this.state = seed;
+  }
+
+  private next(): number {
+    this.state = (Math.imul(this.state, 1664525) + 1013904223) | 0;
+    return this.state >>> 8;
+  }
+
+  /** E4M3 codes spread evenly over the values below 2^7, none of them NaN. */
+  codes(target: Buffer): void {
+    for (let i = 0; i < target.length; i++) {
+      const word = this.next();
+      target[i] = (word & 0x80) | ((word >>> 8) % 0x71);
+    }
+  }
+
+  /** bfloat16 values up to 0.03 in size. */
+  bf16(target: Buffer): void {
+    const value = new Float32Array(1);
+    const bits = new Uint32Array(value.buffer);
+    for (let i = 0; i < target.length; i += 2) {
+      value[0] = (this.next() / 2 ** 24 - 0.5) * 0.06;
+      target.writeUInt16LE(bits[0]! >>> 16, i);
+    }
+  }
+}

@@ -1,0 +1,188 @@
+import type { Router } from '@moestack/routing';
+import type { Attention } from './attention.js';
+import type { Dimensions } from './dimensions.js';
+import type { DispatchRequest, ReceivedRows } from './expert-exchange.js';
+import { gatedActivation } from './mlp.js';
+import type { Projector } from './projector.js';
+import type { StepState } from './step-state.js';
+import type { LayerWeights, MlpWeights, MoeWeights } from './weights.js';
+
+/**
+ * One layer as the stages that a schedule can interleave with those of another micro-batch. They run in this order;
+ * all work on the activations of the step they are given.
+ */
+export interface LayerStages {
+  readonly kind: 'dense' | 'experts';
+  /** Adds attention to the residual stream and normalises what follows. */
+  attention(step: StepState): void;
+  /** Chooses the experts of each token. */
+  gate(step: StepState): void;
+  /** Starts moving tokens to their experts. */
+  dispatchSend(step: StepState): void;
+  /** Waits for the tokens of this rank's experts. */
+  dispatchReceive(step: StepState): void;
+  /** Runs the experts of this rank, and the dense or shared MLP, which every token passes. */
+  experts(step: StepState): void;
+  /** Starts moving results back. */
+  combineSend(step: StepState): void;
+  /** Waits for the results and adds them to the residual stream. */
+  combineReceive(step: StepState): void;
+}
+
+export interface LayerStagesOptions {
+  readonly dimensions: Dimensions;
+  readonly projector: Projector;
+  readonly attention: Attention;
+  readonly weights: LayerWeights;
+  /** The gate; only layers with experts have one. */
+  readonly router: Router | undefined;
+}
+
+/** The stages of one layer. */
+export function createLayerStages(options: LayerStagesOptions): LayerStages {
+  const { weights, router } = options;
+  if (weights.moe !== undefined && router !== undefined) return new ExpertLayer(options, weights.moe, router);
+  if (weights.mlp !== undefined) return new DenseLayer(options, weights.mlp);
+  throw new RangeError('a layer needs experts with a router, or a dense MLP');
+}
+
+abstract class BaseLayer {
+  protected readonly d: Dimensions;
+  protected readonly projector: Projector;
+  private readonly selfAttention: Attention;
+  private readonly mlpNorm: Float32Array;
+  private readonly normOptions: { epsilon: number };
+
+  constructor(options: LayerStagesOptions) {
+    this.d = options.dimensions;
+    this.projector = options.projector;
+    this.selfAttention = options.attention;
+    this.mlpNorm = options.weights.mlpNorm;
+    this.normOptions = { epsilon: options.dimensions.epsilon };
+  }
+
+  attention(step: StepState): void {
+    const { residual, normed } = step.workspace;
+    this.selfAttention.run(step);
+    this.projector.kernels.rmsNorm(
+      residual,
+      this.mlpNorm,
+      normed,
+      step.tokens,
+      this.d.hidden,
+      this.normOptions,
+    );
+    this.projector.round(normed, step.tokens * this.d.hidden);
+  }
+
+  /** Adds an MLP that every token passes. */
+  protected addMlp(kind: 'dense' | 'shared', weights: MlpWeights, step: StepState): void {
+    const { workspace, tokens } = step;
+    const activation = gatedActivation(this.projector, kind, weights, workspace.normed, tokens, workspace);
+    this.projector.addProjected(kind, weights.down, activation, workspace.residual, tokens, workspace.update);
+  }
+}
+
+class DenseLayer extends BaseLayer implements LayerStages {
+  readonly kind = 'dense';
+  private readonly mlp: MlpWeights;
+
+  constructor(options: LayerStagesOptions, mlp: MlpWeights) {
+    super(options);
+    this.mlp = mlp;
+  }
+
+  gate(): void {}
+  dispatchSend(): void {}
+  dispatchReceive(): void {}
+
+  experts(step: StepState): void {
+    this.addMlp('dense', this.mlp, step);
+  }
+
+  combineSend(): void {}
+  combineReceive(): void {}
+}
+
+class ExpertLayer extends BaseLayer implements LayerStages {
+  readonly kind = 'experts';
+  private readonly moe: MoeWeights;
+  private readonly router: Router;
+  private readonly requests: WeakMap<StepState, DispatchRequest> = new WeakMap();
+  private readonly received: WeakMap<StepState, ReceivedRows> = new WeakMap();
+  private readonly routing: WeakMap<StepState, RoutingBuffers> = new WeakMap();
+
+  constructor(options: LayerStagesOptions, moe: MoeWeights, router: Router) {
+    super(options);
+    this.moe = moe;
+    this.router = router;
+  }
+
+  gate(step: StepState): void {
+    const { normed, routerLogits } = step.workspace;
+    // The router always runs in float32, also where activations are rounded or quantised: its margins are small.
+    this.projector.kernels.linear(this.moe.router, normed, routerLogits, step.tokens);
+    this.router.routeInto(routerLogits, step.tokens, this.buffers(step));
+  }
+
+  dispatchSend(step: StepState): void {
+    let request = this.requests.get(step);
+    if (request === undefined) {
+      const { normed, expertIds, expertWeights, expertCounts } = step.workspace;
+      request = { hidden: normed, tokens: 0, expertIds, expertWeights, expertCounts };
+      this.requests.set(step, request);
+    }
+    request.tokens = step.tokens;
+    step.exchange.dispatchSend(request);
+  }
+
+  dispatchReceive(step: StepState): void {
+    const rows = step.exchange.dispatchReceive();
+    if (this.received.get(step) !== rows) this.received.set(step, rows);
+  }
+
+  experts(step: StepState): void {
+    if (this.moe.shared !== undefined) this.addMlp('shared', this.moe.shared, step);
+    const rows = this.received.get(step);
+    if (rows === undefined) return;
+    const { offsets } = rows;
+    for (let expert = 0; expert < rows.experts; expert++) {
+      const first = offsets[expert]!;
+      const count = offsets[expert + 1]! - first;
+      if (count === 0) continue;
+      const weights = this.moe.experts[expert]!;
+      const input = rows.inputs.from(first);
+      const activation = gatedActivation(this.projector, 'expert', weights, input, count, step.workspace);
+      this.projector.project('expert', weights.down, activation, rows.outputs.from(first), count);
+    }
+  }
+
+  combineSend(step: StepState): void {
+    step.exchange.combineSend();
+  }
+
+  combineReceive(step: StepState): void {
+    const { residual } = step.workspace;
+    step.exchange.combineReceive(residual);
+    this.projector.round(residual, step.tokens * this.d.hidden);
+  }
+
+  private buffers(step: StepState): RoutingBuffers {
+    let buffers = this.routing.get(step);
+    if (buffers === undefined) {
+      const { expertIds, expertWeights, expertCounts } = step.workspace;
+      const bias = this.moe.bias;
+      const common = { indices: expertIds, weights: expertWeights, counts: expertCounts };
+      buffers = bias === undefined ? common : { ...common, bias };
+      this.routing.set(step, buffers);
+    }
+    return buffers;
+  }
+}
+
+interface RoutingBuffers {
+  readonly bias?: Float32Array;
+  readonly indices: Int32Array;
+  readonly weights: Float32Array;
+  readonly counts: Int32Array;
+}

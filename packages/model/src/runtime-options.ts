@@ -1,0 +1,67 @@
+import type { DeepseekConfig } from './config.js';
+import { ModelError } from './errors.js';
+import type { AttentionMode, Precision, W8A8Scale } from './precision.js';
+import type { BatchLimits } from './step-batch.js';
+
+/** Options of {@link openRuntime}. */
+export interface ModelRuntimeOptions {
+  /** Default: `fp8-weights` for a checkpoint with FP8 tensors, else `f32`. */
+  readonly precision?: Precision;
+  /** Default `auto`. */
+  readonly attention?: AttentionMode;
+  /** Default: `reference` where the checkpoint says `scale_fmt: "ue8m0"`, else `none`. */
+  readonly w8a8Scale?: W8A8Scale;
+  /** File name beside the weights, default `config.json`. */
+  readonly config?: string;
+  /** Blocks of the cache pool. */
+  readonly blocks: number;
+  /** Tokens per block, default 16. */
+  readonly blockSizeTokens?: number;
+  /** Most new tokens in one step. */
+  readonly maxBatchTokens: number;
+  /** Most sequences in one step. */
+  readonly maxSequences: number;
+  /** Longest sequence; default and upper bound: the model's position range, and what the blocks hold. */
+  readonly maxContextTokens?: number;
+  readonly onProgress?: (progress: { loadedBytes: number; totalBytes: number }) => void;
+  readonly signal?: AbortSignal;
+}
+
+const MAXIMUM_COUNT = 1 << 24;
+
+/** Checks the sizes in `options` against the model. */
+export function limitsOf(options: ModelRuntimeOptions, config: DeepseekConfig): BatchLimits {
+  const blocks = count('blocks', options.blocks);
+  const blockSizeTokens = count('blockSizeTokens', options.blockSizeTokens ?? 16);
+  const available = Math.min(config.max_position_embeddings, blocks * blockSizeTokens);
+  const maxContextTokens = count('maxContextTokens', options.maxContextTokens ?? available);
+  if (maxContextTokens > config.max_position_embeddings) {
+    throw badOption(
+      'maxContextTokens',
+      maxContextTokens,
+      `at most max_position_embeddings (${config.max_position_embeddings})`,
+    );
+  }
+  return {
+    vocabulary: config.vocab_size,
+    blocks,
+    blockSizeTokens,
+    maxBatchTokens: count('maxBatchTokens', options.maxBatchTokens),
+    maxSequences: count('maxSequences', options.maxSequences),
+    maxContextTokens: Math.min(maxContextTokens, available),
+  };
+}
+
+function count(name: string, value: number): number {
+  if (Number.isInteger(value) && value >= 1 && value <= MAXIMUM_COUNT) return value;
+  throw badOption(name, value, `a whole number from 1 to ${MAXIMUM_COUNT}`);
+}
+
+export function badOption(name: string, value: unknown, expected: string): ModelError {
+  return new ModelError({
+    code: 'model/bad-options',
+    message: `expected ${expected} for ${name}, got ${String(value)}`,
+    value,
+    remedy: `pass ${expected}`,
+  });
+}

@@ -1,0 +1,206 @@
+import type { Kernels } from '@moestack/kernels';
+import type { DeepseekConfig } from './config.js';
+import type { Dimensions } from './dimensions.js';
+import { ModelError } from './errors.js';
+import type { ExpertExchange } from './expert-exchange.js';
+import type { LatentCache } from './kv-cache.js';
+import type { LayerStages } from './layer-stages.js';
+import type { Projector } from './projector.js';
+import {
+  type BatchLimits,
+  blocksPerSequence,
+  checkBatch,
+  copyBlockTables,
+  type StepBatch,
+} from './step-batch.js';
+import type { StepState } from './step-state.js';
+import type { ModelWeights } from './weights.js';
+import { logitRows, type Workspace } from './workspace.js';
+
+/** What {@link openRuntime} puts together. */
+export interface RuntimeParts {
+  readonly config: DeepseekConfig;
+  readonly dimensions: Dimensions;
+  readonly limits: BatchLimits;
+  readonly kernels: Kernels;
+  readonly projector: Projector;
+  readonly weights: ModelWeights;
+  readonly layers: readonly LayerStages[];
+  readonly cache: LatentCache;
+  readonly workspace: Workspace;
+  readonly exchange: ExpertExchange;
+  readonly checkpointBytes: number;
+}
+
+const NO_BATCH: StepBatch = {
+  sequences: 0,
+  tokens: new Int32Array(0),
+  tokenOffsets: new Int32Array(1),
+  contextStarts: new Int32Array(0),
+  blockTables: new Int32Array(0),
+  blockTableStride: 0,
+};
+
+/**
+ * A loaded model with its paged cache: runs steps over batches of sequences. The caller owns block ids and batches;
+ * the runtime owns what the blocks hold. One step at a time, synchronously, without allocation.
+ */
+export class ModelRuntime {
+  readonly config: DeepseekConfig;
+  readonly limits: BatchLimits;
+  /** The layers as stages, for schedules that interleave micro-batches. */
+  readonly layers: readonly LayerStages[];
+  /** Resident bytes of the weights, padding included. */
+  readonly weightBytes: number;
+  /** Bytes that the tensors of this model take in the checkpoint. */
+  readonly checkpointBytes: number;
+  /** Bytes of one cache block over all layers. */
+  readonly blockBytes: number;
+  private readonly parts: RuntimeParts;
+  private readonly step: StepState;
+  private readonly normOptions: { epsilon: number };
+  private readonly memory: Float32Array;
+  private closed = false;
+
+  constructor(parts: RuntimeParts) {
+    this.parts = parts;
+    this.config = parts.config;
+    this.limits = parts.limits;
+    this.layers = parts.layers;
+    this.weightBytes = parts.weights.residentBytes;
+    this.checkpointBytes = parts.checkpointBytes;
+    this.blockBytes = parts.cache.blockBytes;
+    this.step = {
+      workspace: parts.workspace,
+      exchange: parts.exchange,
+      batch: NO_BATCH,
+      tokens: 0,
+      blockTableStride: blocksPerSequence(parts.limits),
+    };
+    this.normOptions = { epsilon: parts.dimensions.epsilon };
+    this.memory = new Float32Array(parts.kernels.arena.memory.buffer);
+  }
+
+  /** Kernels and their counters. */
+  get kernels(): Kernels {
+    return this.parts.kernels;
+  }
+
+  /**
+   * Runs the new tokens of every sequence and writes them to the cache.
+   *
+   * @returns logits `[sequences, vocab]` of each sequence's last token: a view that the next call overwrites.
+   * @throws ModelError before anything changes, if the batch does not fit this runtime.
+   */
+  forward(batch: StepBatch): Float32Array {
+    this.runLayers(batch);
+    const { hidden } = this.parts.dimensions;
+    const { lastHidden, residual, logits } = this.parts.workspace;
+    const from = residual.byteOffset / 4;
+    const to = lastHidden.byteOffset / 4;
+    for (let s = 0; s < batch.sequences; s++) {
+      const start = from + (batch.tokenOffsets[s + 1]! - 1) * hidden;
+      this.memory.copyWithin(to + s * hidden, start, start + hidden);
+    }
+    this.project(batch.sequences);
+    return logits;
+  }
+
+  /** Like {@link ModelRuntime.forward} with logits `[tokens, vocab]` of every new token, in an array of their own. */
+  forwardAll(batch: StepBatch): Float32Array {
+    const tokens = this.runLayers(batch);
+    const { hidden, vocabulary } = this.parts.dimensions;
+    const { lastHidden, residual, logits } = this.parts.workspace;
+    const all = new Float32Array(tokens * vocabulary);
+    const tile = logitRows(this.limits);
+    const to = lastHidden.byteOffset / 4;
+    for (let row = 0; row < tokens; row += tile) {
+      const rows = Math.min(tile, tokens - row);
+      const start = residual.byteOffset / 4 + row * hidden;
+      this.memory.copyWithin(to, start, start + rows * hidden);
+      this.project(rows);
+      all.set(logits.subarray(0, rows * vocabulary), row * vocabulary);
+    }
+    return all;
+  }
+
+  /** Copies what `count` blocks hold in all layers: `count * blockBytes` bytes, block after block. */
+  exportBlocks(blocks: Int32Array, count: number, out?: Uint8Array): Uint8Array {
+    this.requireOpen();
+    return this.parts.cache.exportBlocks(blocks, count, out);
+  }
+
+  /** Fills blocks with what {@link ModelRuntime.exportBlocks} of a runtime of the same model returned. */
+  importBlocks(blocks: Int32Array, count: number, bytes: Uint8Array): void {
+    this.requireOpen();
+    this.parts.cache.importBlocks(blocks, count, bytes);
+  }
+
+  /** The cached latents of one layer, `[blocks, blockSizeTokens, kv_lora_rank + qk_rope_head_dim]`. */
+  latents(layer: number): Float32Array {
+    this.requireOpen();
+    const view = this.parts.cache.layers[layer];
+    if (view === undefined)
+      throw new RangeError(`expected a layer below ${this.layers.length}, got ${layer}`);
+    return view;
+  }
+
+  /** Ends the use of this runtime. Its memory is freed when the last view of it is gone. */
+  close(): void {
+    this.closed = true;
+  }
+
+  private runLayers(batch: StepBatch): number {
+    this.requireOpen();
+    const tokens = checkBatch(batch, this.limits);
+    const { step } = this;
+    const { workspace, projector, weights, dimensions } = this.parts;
+    step.batch = batch;
+    step.tokens = tokens;
+    if (tokens === 0) return 0;
+    fillPositions(batch, workspace.positions);
+    copyBlockTables(batch, this.limits.blockSizeTokens, step.blockTableStride, workspace.blockTables);
+    weights.embedding.lookup(batch.tokens, tokens, workspace.residual);
+    projector.round(workspace.residual, tokens * dimensions.hidden);
+    const { layers } = this;
+    for (let i = 0; i < layers.length; i++) {
+      const layer = layers[i]!;
+      layer.attention(step);
+      layer.gate(step);
+      layer.dispatchSend(step);
+      layer.dispatchReceive(step);
+      layer.experts(step);
+      layer.combineSend(step);
+      layer.combineReceive(step);
+    }
+    return tokens;
+  }
+
+  /** Logits of the first `rows` rows of `lastHidden`. */
+  private project(rows: number): void {
+    if (rows === 0) return;
+    const { kernels, projector, weights, workspace, dimensions } = this.parts;
+    const { lastHidden, logits } = workspace;
+    kernels.rmsNorm(lastHidden, weights.norm, lastHidden, rows, dimensions.hidden, this.normOptions);
+    projector.round(lastHidden, rows * dimensions.hidden);
+    projector.project('head', weights.head, lastHidden, logits, rows);
+  }
+
+  private requireOpen(): void {
+    if (!this.closed) return;
+    throw new ModelError({
+      code: 'model/closed',
+      message: 'the model was closed',
+      remedy: 'load it again',
+    });
+  }
+}
+
+function fillPositions(batch: StepBatch, positions: Int32Array): void {
+  for (let s = 0; s < batch.sequences; s++) {
+    const first = batch.tokenOffsets[s]!;
+    const end = batch.tokenOffsets[s + 1]!;
+    const shift = batch.contextStarts[s]! - first;
+    for (let i = first; i < end; i++) positions[i] = i + shift;
+  }
+}

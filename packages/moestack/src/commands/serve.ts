@@ -1,0 +1,99 @@
+import { MoestackError } from '@moestack/schemas/errors';
+import { createGateway, listen } from '@moestack/serving';
+import { createEmbeddedBackend, type EmbeddedOptions } from '@moestack/serving/embedded';
+import { tinyMoe } from '@moestack/tiny-moe';
+import { LoadProgress } from '../load-progress.js';
+import type { Reporter } from '../reporter.js';
+import { aborted } from '../shutdown.js';
+
+/** Options of `moestack serve`. */
+export interface ServeOptions {
+  readonly model?: string;
+  readonly name?: string;
+  readonly host: string;
+  readonly port: number;
+  readonly maxBatch?: number;
+  readonly maxWaiting?: number;
+  readonly kvBlocks?: number;
+  readonly context?: number;
+  readonly precision?: NonNullable<EmbeddedOptions['precision']>;
+  readonly mixed?: boolean;
+  readonly maxBodyBytes?: number;
+  readonly drainSeconds: number;
+}
+
+/**
+ * Loads the model, listens, and serves until `signal` aborts; then drains and returns.
+ *
+ * @throws typed errors of what cannot be loaded or bound.
+ */
+export async function serve(options: ServeOptions, reporter: Reporter, signal: AbortSignal): Promise<void> {
+  const progress = new LoadProgress(reporter);
+  const backend = await createEmbeddedBackend(embeddedOptions(options, progress, signal)).finally(() =>
+    progress.stop(),
+  );
+  try {
+    const gateway = createGateway({
+      backend,
+      ...(options.maxBodyBytes !== undefined && { maxBodyBytes: options.maxBodyBytes }),
+      onError: (error, requestId) => {
+        const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
+        const code = MoestackError.isInstance(error) ? error.code : 'internal';
+        reporter.note(
+          { event: 'request-failed', requestId, code, message },
+          `request ${requestId}: ${message}`,
+        );
+      },
+    });
+    const server = await listen(gateway, { host: options.host, port: options.port });
+    const [card] = await backend.models();
+    const model = card?.id ?? '';
+    reporter.result({ event: 'listening', url: server.url, host: server.host, port: server.port }, [
+      `listening on ${server.url}`,
+    ]);
+    const contextTokens = card?.contextTokens ?? 0;
+    const ranks = backend.metrics().stages?.map((stage) => stage.stage) ?? [];
+    const curl = curlLine(server.url, model);
+    reporter.result(
+      { event: 'serving', model, contextTokens, ranks, weightBytes: backend.weightBytes, curl },
+      [
+        `serving ${model}: context ${contextTokens} tokens, ranks: ${ranks.join(' and ')}, ${(backend.weightBytes / 1e6).toFixed(1)} MB of weights`,
+        `try: ${curl}`,
+      ],
+    );
+    await aborted(signal);
+    reporter.note(
+      { event: 'draining', requestsInFlight: gateway.requestsInFlight },
+      `stopping: ${gateway.requestsInFlight} requests in flight`,
+    );
+    await server.close({ drainSeconds: options.drainSeconds });
+  } finally {
+    await backend.close();
+  }
+  reporter.note({ event: 'stopped' }, 'stopped');
+}
+
+function embeddedOptions(
+  options: ServeOptions,
+  progress: LoadProgress,
+  signal: AbortSignal,
+): EmbeddedOptions {
+  const name = options.name ?? (options.model === undefined ? 'tiny-moe' : undefined);
+  return {
+    modelDirectory: options.model ?? tinyMoe,
+    stages: options.mixed === true ? 'mixed' : 'split',
+    onProgress: (report) => progress.update(report),
+    signal,
+    ...(name !== undefined && { name }),
+    ...(options.maxBatch !== undefined && { maxBatch: options.maxBatch }),
+    ...(options.maxWaiting !== undefined && { maxWaiting: options.maxWaiting }),
+    ...(options.kvBlocks !== undefined && { kvBlocks: options.kvBlocks }),
+    ...(options.context !== undefined && { contextTokens: options.context }),
+    ...(options.precision !== undefined && { precision: options.precision }),
+  };
+}
+
+function curlLine(url: string, model: string): string {
+  const body = JSON.stringify({ model, prompt: 'The people of the United States', max_tokens: 48 });
+  return `curl -s ${url}/v1/completions -H 'content-type: application/json' -d '${body.replaceAll("'", "'\\''")}'`;
+}

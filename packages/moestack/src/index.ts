@@ -1,0 +1,4 @@
+export { CliError } from './errors.js';
+export { type CliEnvironment, runCli } from './program.js';
+export type { CliStreams } from './reporter.js';
+export type { SignalSource } from './shutdown.js';

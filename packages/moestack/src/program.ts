@@ -1,0 +1,126 @@
+import { Command, CommanderError, Option } from 'commander';
+import { integer, seconds } from './arguments.js';
+import type { ServeOptions } from './commands/serve.js';
+import { CliError } from './errors.js';
+import { type CliStreams, Reporter } from './reporter.js';
+import { abortOnSignal, type SignalSource } from './shutdown.js';
+
+/** What the command line needs around it. */
+export interface CliEnvironment extends CliStreams {
+  readonly signals: SignalSource;
+}
+
+const serveHelp = `
+Examples:
+  $ moestack serve
+  $ moestack serve --port 0 --json
+  $ moestack serve --model ./DeepSeek-tiny --context 4096 --max-batch 16
+  $ curl -s http://127.0.0.1:8000/v1/completions -H 'content-type: application/json' \\
+      -d '{"prompt":"The people of the United States","max_tokens":48}'`;
+
+const doctorHelp = `
+Examples:
+  $ moestack doctor
+  $ moestack doctor --json`;
+
+/**
+ * Runs a command line.
+ *
+ * @param args - the arguments after the program's name.
+ * @returns the exit code: 0, or 1 after an error that was reported.
+ */
+export async function runCli(args: readonly string[], environment: CliEnvironment): Promise<number> {
+  const reporter = new Reporter(environment, args.includes('--json'));
+  const interrupt = abortOnSignal(environment.signals);
+  try {
+    await createProgram(environment, reporter, interrupt.signal).parseAsync(withoutSeparator(args), {
+      from: 'user',
+    });
+    return 0;
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return 0;
+    if (interrupt.signal.aborted) return 0;
+    reporter.error(error instanceof CommanderError ? usageError(error) : error);
+    return 1;
+  } finally {
+    interrupt.dispose();
+  }
+}
+
+function createProgram(streams: CliStreams, reporter: Reporter, signal: AbortSignal): Command {
+  const program = new Command('moestack')
+    .description('Serve DeepSeek-V3-architecture models on this machine, with an OpenAI-compatible API.')
+    .addHelpText('after', '\nExamples:\n  $ moestack serve\n  $ moestack doctor')
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => streams.stdout.write(text),
+      // Errors are reported once, by `runCli`.
+      writeErr: () => undefined,
+    });
+  const json = () => new Option('--json', 'write one JSON object a line');
+  program
+    .command('serve')
+    .description('serve a model over HTTP; without --model the small one that comes along')
+    .option('--model <dir>', 'a Hugging Face directory: config.json, safetensors, tokenizer.json')
+    .option('--name <name>', 'name of the model in the API (default: the directory, or tiny-moe)')
+    .option('--host <host>', 'address to listen on; 0.0.0.0 opens the server to the network', '127.0.0.1')
+    .option('--port <port>', 'port to listen on; 0 takes a free one', integer(0, 65_535), 8000)
+    .option('--max-batch <n>', 'sequences that decode together (default: 64)', integer(1, 4096))
+    .option(
+      '--max-waiting <n>',
+      'requests that wait before new ones get 429 (default: 256)',
+      integer(1, 1_000_000),
+    )
+    .option('--context <tokens>', "longest prompt plus answer (default: the model's)", integer(1, 16_777_216))
+    .option(
+      '--kv-blocks <n>',
+      'KV blocks of 16 tokens of the decode rank (default: within 1 GiB)',
+      integer(1, 1_048_576),
+    )
+    .addOption(
+      new Option('--precision <mode>', 'how to compute (default: as the checkpoint)').choices([
+        'f32',
+        'bf16',
+        'fp8-weights',
+        'w8a8',
+      ]),
+    )
+    .option('--mixed', 'prefill and decode in one rank: half the memory')
+    .option('--max-body-bytes <n>', 'longest request body (default: 8388608)', integer(1, 2 ** 30))
+    .option(
+      '--drain-seconds <n>',
+      'how long requests in flight may go on after SIGINT or SIGTERM',
+      seconds,
+      30,
+    )
+    .addOption(json())
+    .addHelpText('after', serveHelp)
+    .action(async (options: ServeOptions) => {
+      const { serve } = await import('./commands/serve.js');
+      await serve(options, reporter, signal);
+    });
+  program
+    .command('doctor')
+    .description('check whether this machine can serve')
+    .addOption(json())
+    .addHelpText('after', doctorHelp)
+    .action(async () => {
+      const { doctor } = await import('./commands/doctor.js');
+      await doctor(reporter, signal);
+    });
+  return program;
+}
+
+/** `pnpm start -- --port 0` passes the `--` on, after the command's name. */
+function withoutSeparator(args: readonly string[]): string[] {
+  return args.filter((arg, index) => !(arg === '--' && index <= 1));
+}
+
+function usageError(error: CommanderError): CliError {
+  return new CliError({
+    code: `cli/${error.code.replace(/^commander\./, '')}`,
+    message: error.message.replace(/^error: /, ''),
+    remedy: 'see moestack --help, or moestack serve --help',
+    cause: error,
+  });
+}

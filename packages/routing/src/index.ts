@@ -1,0 +1,10 @@
+export { RoutingError, type RoutingErrorCode } from './errors.js';
+export { createRouter } from './router.js';
+export type {
+  GroupScore,
+  RouteIntoOptions,
+  Router,
+  RouterConfig,
+  RoutingDecision,
+  Scoring,
+} from './types.js';

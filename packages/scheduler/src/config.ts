@@ -1,0 +1,48 @@
+import { SchedulerError } from './errors.js';
+import type { SchedulerConfig, StageConfig } from './types.js';
+
+const MAX_BLOCKS = 1 << 28;
+const MAX_SEQUENCES = 1 << 20;
+const MAX_TOKENS = 1 << 30;
+const MAX_STEPS = 1024;
+
+/** Refuses configurations that no scheduler can run. */
+export function checkConfig(config: SchedulerConfig): void {
+  requireInteger('blockSizeTokens', config.blockSizeTokens, 1, MAX_TOKENS);
+  requireInteger('maxWaiting', config.maxWaiting, 1, MAX_SEQUENCES);
+  requireInteger('maxContextTokens', config.maxContextTokens, 2, MAX_TOKENS);
+  const roles = config.stages.map((stage) => stage.role);
+  const sorted = [...roles].sort().join(' + ');
+  if (sorted !== 'mixed' && sorted !== 'decode + prefill') {
+    throw badConfig(
+      `expected one 'mixed' stage, or one 'prefill' and one 'decode' stage, got [${roles.join(', ')}]`,
+      roles,
+      'pass one of the two arrangements',
+    );
+  }
+  for (const stage of config.stages) checkStage(stage);
+}
+
+function checkStage(stage: StageConfig): void {
+  const name = `of stage ${JSON.stringify(stage.name)}`;
+  requireInteger(`blocks ${name}`, stage.blocks, 1, MAX_BLOCKS);
+  requireInteger(`tokenBudget ${name}`, stage.tokenBudget, 1, MAX_TOKENS);
+  requireInteger(`maxSequences ${name}`, stage.maxSequences, 1, MAX_SEQUENCES);
+  if (stage.maxStepsInFlight !== undefined) {
+    requireInteger(`maxStepsInFlight ${name}`, stage.maxStepsInFlight, 1, MAX_STEPS);
+  }
+}
+
+function requireInteger(name: string, value: number, minimum: number, maximum: number): void {
+  if (!Number.isInteger(value) || value < minimum || value > maximum) {
+    throw badConfig(
+      `expected an integer from ${minimum} to ${maximum} for ${name}, got ${value}`,
+      value,
+      `pass ${name} as an integer in that range`,
+    );
+  }
+}
+
+function badConfig(message: string, value: unknown, remedy: string): SchedulerError {
+  return new SchedulerError({ code: 'scheduler/bad-config', message, value, remedy });
+}

@@ -1,0 +1,124 @@
+import type { Stage } from './stage.js';
+import type { StepPlan } from './types.js';
+
+const NO_BLOCKS: Int32Array = new Int32Array(0);
+
+/** A {@link StepPlan} that is filled again and again. */
+export class PlanRecord implements StepPlan {
+  readonly stage: number;
+  readonly kind: 'compute' | 'transfer';
+  readonly sourceStage: number;
+  readonly requestIds: Int32Array;
+  readonly tokenCounts: Int32Array;
+  readonly contextStarts: Int32Array;
+  readonly samples: Uint8Array;
+  readonly blockTables: Int32Array;
+  readonly blockTableStride: number;
+  readonly sourceBlockTables: Int32Array;
+  readonly blockCounts: Int32Array;
+  stepId = -1;
+  sequences = 0;
+  decodeSequences = 0;
+  prefillTokens = 0;
+  fusedSteps = 1;
+  startedUs = 0;
+  /** What each row of `blockTables` holds already: whose seat, since when, and how many blocks of it. */
+  readonly #rowSeats: Int32Array;
+  readonly #rowEpochs: Float64Array;
+  readonly #rowBlocks: Int32Array;
+
+  constructor(stage: Stage, source: Stage | undefined) {
+    const rows = stage.maxSequences;
+    const stride = stage.tableStride;
+    this.stage = stage.index;
+    this.kind = source === undefined ? 'compute' : 'transfer';
+    this.sourceStage = source === undefined ? -1 : source.index;
+    this.requestIds = new Int32Array(rows);
+    this.tokenCounts = new Int32Array(rows);
+    this.contextStarts = new Int32Array(rows);
+    this.samples = new Uint8Array(rows);
+    this.blockTables = new Int32Array(rows * stride);
+    this.blockTableStride = stride;
+    this.sourceBlockTables = source === undefined ? NO_BLOCKS : new Int32Array(rows * stride);
+    this.blockCounts = new Int32Array(rows);
+    this.#rowSeats = new Int32Array(rows).fill(-1);
+    this.#rowEpochs = new Float64Array(rows);
+    this.#rowBlocks = new Int32Array(rows);
+  }
+
+  clear(): void {
+    this.sequences = 0;
+    this.decodeSequences = 0;
+    this.prefillTokens = 0;
+    this.fusedSteps = 1;
+  }
+
+  /** Adds a sequence to a compute plan; its blocks must be in place. */
+  addCompute(slot: number, stage: Stage, tokens: number, contextStart: number, samples: boolean): void {
+    const row = this.sequences++;
+    this.requestIds[row] = slot;
+    this.tokenCounts[row] = tokens;
+    this.contextStarts[row] = contextStart;
+    this.samples[row] = samples ? 1 : 0;
+    this.blockCounts[row] = this.#copyTable(row, stage, stage.seatOf[slot]!);
+  }
+
+  /** Adds a sequence of `contextStart` computed tokens to a transfer plan. */
+  addTransfer(slot: number, source: Stage, target: Stage, contextStart: number): void {
+    const row = this.sequences++;
+    this.requestIds[row] = slot;
+    this.tokenCounts[row] = 0;
+    this.contextStarts[row] = contextStart;
+    this.samples[row] = 0;
+    const count = source.blocksFor(contextStart);
+    this.blockCounts[row] = count;
+    const from = source.seatOf[slot]! * source.tableStride;
+    const to = target.seatOf[slot]! * target.tableStride;
+    const at = row * this.blockTableStride;
+    for (let i = 0; i < count; i++) {
+      this.sourceBlockTables[at + i] = source.tables[from + i]!;
+      this.blockTables[at + i] = target.tables[to + i]!;
+    }
+  }
+
+  /**
+   * Brings a row up to date and returns its length. In steady decoding a row keeps its sequence from step to step, so
+   * only new blocks are copied: the cost of a step does not grow with the context.
+   */
+  #copyTable(row: number, stage: Stage, seat: number): number {
+    const count = stage.seatBlocks[seat]!;
+    const epoch = stage.seatEpochs[seat]!;
+    const same = this.#rowSeats[row] === seat && this.#rowEpochs[row] === epoch;
+    const from = seat * stage.tableStride;
+    const at = row * this.blockTableStride;
+    for (let i = same ? this.#rowBlocks[row]! : 0; i < count; i++) {
+      this.blockTables[at + i] = stage.tables[from + i]!;
+    }
+    this.#rowSeats[row] = seat;
+    this.#rowEpochs[row] = epoch;
+    this.#rowBlocks[row] = count;
+    return count;
+  }
+}
+
+/** Plans of one kind for one stage, handed out and taken back. */
+export class PlanPool {
+  readonly #stage: Stage;
+  readonly #source: Stage | undefined;
+  readonly #idle: PlanRecord[] = [];
+
+  constructor(stage: Stage, source?: Stage) {
+    this.#stage = stage;
+    this.#source = source;
+  }
+
+  take(): PlanRecord {
+    const plan = this.#idle.pop() ?? new PlanRecord(this.#stage, this.#source);
+    plan.clear();
+    return plan;
+  }
+
+  give(plan: PlanRecord): void {
+    this.#idle.push(plan);
+  }
+}

@@ -1,0 +1,269 @@
+import { checkConfig } from './config.js';
+import { SchedulerError } from './errors.js';
+import { checkOutcomes, checkRequest } from './operands.js';
+import { planCompute } from './plan-compute.js';
+import { PlanPool, type PlanRecord } from './plan-record.js';
+import { planTransfer } from './plan-transfer.js';
+import { Ending, Phase } from './request-table.js';
+import type { Stage } from './stage.js';
+import { SchedulerState } from './state.js';
+import { countSteadySteps } from './steady-steps.js';
+import { completeCompute, completeTransfer, requeueAll } from './step-effects.js';
+import type {
+  RequestState,
+  SchedulerConfig,
+  SchedulerRequest,
+  SchedulerStats,
+  StepOutcomes,
+  StepPlan,
+} from './types.js';
+
+/**
+ * Decides what every step computes: continuous batching with chunked prefill over paged KV blocks.
+ *
+ * A pure state machine: it reads no clock, starts nothing and sees no token values. The caller asks for plans until
+ * there is none, runs them, and reports each with {@link Scheduler.complete} or {@link Scheduler.fail}, in any order.
+ * Planning allocates no memory: plans and their arrays are reused.
+ *
+ * @throws SchedulerError `scheduler/bad-config` for an arrangement that cannot run.
+ *
+ * @example
+ * ```ts
+ * import { Scheduler } from '@moestack/scheduler';
+ *
+ * const scheduler = new Scheduler({
+ *   blockSizeTokens: 16,
+ *   maxWaiting: 8,
+ *   maxContextTokens: 256,
+ *   stages: [{ name: 'all', role: 'mixed', blocks: 64, tokenBudget: 128, maxSequences: 4 }],
+ * });
+ * const id = scheduler.submit({ promptTokens: 20, maxNewTokens: 1, arrivalUs: 0 });
+ * const plan = scheduler.schedule(0);
+ * if (plan !== undefined) {
+ *   console.log(plan.requestIds[0] === id, plan.tokenCounts[0]);
+ *   scheduler.complete(plan.stepId, { tokens: Int32Array.of(42), finished: Uint8Array.of(0) }, 1000);
+ * }
+ * console.log(scheduler.stateOf(id));
+ * ```
+ */
+export class Scheduler {
+  readonly #config: SchedulerConfig;
+  readonly #state: SchedulerState;
+  readonly #computePlans: readonly PlanPool[];
+  readonly #transferPlans: PlanPool | undefined;
+  readonly #inFlight: PlanRecord[] = [];
+  #nextStepId = 0;
+
+  constructor(config: SchedulerConfig) {
+    checkConfig(config);
+    this.#config = config;
+    this.#state = new SchedulerState(config);
+    const { stages, entry, last } = this.#state;
+    this.#computePlans = stages.map((stage) => new PlanPool(stage));
+    this.#transferPlans = entry === last ? undefined : new PlanPool(last, entry);
+  }
+
+  /** Counters and gauges; the object is live. */
+  get stats(): SchedulerStats {
+    return this.#state;
+  }
+
+  /** Requests that may be known at once; request ids are below it. */
+  get capacity(): number {
+    return this.#state.requests.capacity;
+  }
+
+  /**
+   * Queues a request and returns its id, a small integer that is used again after the request is gone.
+   *
+   * @throws SchedulerError `scheduler/queue-full` (retry later), `scheduler/too-long` (can never run) or
+   * `scheduler/bad-request`.
+   */
+  submit(request: SchedulerRequest): number {
+    const { queue, requests, stages } = this.#state;
+    checkRequest(request, this.#config, stages);
+    if (queue.size >= this.#config.maxWaiting) {
+      throw new SchedulerError({
+        code: 'scheduler/queue-full',
+        message: `expected fewer than ${this.#config.maxWaiting} waiting requests, got ${queue.size}`,
+        value: queue.size,
+        remedy: 'retry later, or raise maxWaiting',
+      });
+    }
+    const slot = requests.take();
+    requests.promptTokens[slot] = request.promptTokens;
+    requests.maxNewTokens[slot] = request.maxNewTokens;
+    requests.arrivalUs[slot] = request.arrivalUs;
+    requests.priority[slot] = request.priority ?? 0;
+    requests.phase[slot] = Phase.waiting;
+    queue.pushBack(slot, request.priority ?? 0);
+    this.#state.submitted++;
+    return slot;
+  }
+
+  /**
+   * Drops a request. Its blocks are free on return, or when the step in flight that uses them completes; what that
+   * step sampled for it is ignored. Returns false if the id belongs to no request, or to one that is ending already.
+   */
+  cancel(id: number): boolean {
+    return this.#end(id, Ending.cancelled);
+  }
+
+  /** Ends a request at the caller's wish (a stop string was seen): like {@link Scheduler.cancel}, counted as finished. */
+  finish(id: number): boolean {
+    return this.#end(id, Ending.finished);
+  }
+
+  /** Where a request is. A request that is ending is `gone`, also while a step still uses its blocks. */
+  stateOf(id: number): RequestState {
+    if (!this.#isLive(id)) return 'gone';
+    const { requests } = this.#state;
+    const phase = requests.phase[id];
+    if (phase === Phase.waiting) return 'waiting';
+    if (phase === Phase.transfer || phase === Phase.handover) return 'transfer';
+    return phase === Phase.active && requests.decodes(id) ? 'decode' : 'prefill';
+  }
+
+  /** Tokens generated so far, 0 for an id that belongs to no request. */
+  generatedTokensOf(id: number): number {
+    return this.#isLive(id) ? this.#state.requests.generated[id]! : 0;
+  }
+
+  /** Times the request lost its blocks to another, 0 for an id that belongs to no request. */
+  preemptionsOf(id: number): number {
+    return this.#isLive(id) ? this.#state.requests.preemptions[id]! : 0;
+  }
+
+  /**
+   * Plans the next step that can start now, for any stage; call until it returns undefined. Decode steps come first,
+   * then transfers, then prefill.
+   *
+   * @param nowUs - the caller's clock; used for statistics only.
+   * @param maxFusedSteps - lets the plan stand for up to this many identical decode steps (see
+   * {@link Scheduler.steadySteps}); its `fusedSteps` says for how many. Blocks for all of them are in its table.
+   */
+  schedule(nowUs: number, maxFusedSteps = 1): StepPlan | undefined {
+    const { entry, last } = this.#state;
+    const plan = this.#planCompute(last, nowUs, maxFusedSteps);
+    if (plan !== undefined || entry === last) return plan;
+    return this.#planTransfer(nowUs) ?? this.#planCompute(entry, nowUs, 1);
+  }
+
+  /**
+   * How many of the next steps of the decoding stage are the same decode step again: same sequences, one token each,
+   * blocks free for all of them, nobody admitted, and nobody at its length before the last of them. 0 if the next step
+   * is of another kind, or while a step of that stage is in flight. What comes from outside (a new request, a
+   * cancellation, EOS, the end of a prefill step or transfer) is the caller's to see coming.
+   */
+  steadySteps(): number {
+    return countSteadySteps(this.#state);
+  }
+
+  /**
+   * Takes in what a step did. For a fused plan `tokens` holds the last token of each sequence.
+   *
+   * @throws SchedulerError `scheduler/unknown-step`, or `scheduler/bad-outcomes` for arrays that do not fit the plan.
+   */
+  complete(stepId: number, outcomes: StepOutcomes, nowUs: number): void {
+    const position = this.#find(stepId);
+    const plan = this.#inFlight[position]!;
+    checkOutcomes(plan, outcomes, this.#state.requests);
+    this.#land(plan, position, nowUs);
+    if (plan.kind === 'transfer') completeTransfer(this.#state, plan, outcomes.failed);
+    else completeCompute(this.#state, plan, outcomes);
+    this.#release(plan);
+  }
+
+  /**
+   * The whole step was lost, with the KV it wrote: its requests go back to the front of the queue and are computed
+   * again over their known tokens. No token is lost or repeated.
+   *
+   * @throws SchedulerError `scheduler/unknown-step`.
+   */
+  fail(stepId: number, nowUs: number): void {
+    const position = this.#find(stepId);
+    const plan = this.#inFlight[position]!;
+    this.#land(plan, position, nowUs);
+    requeueAll(this.#state, plan);
+    this.#release(plan);
+  }
+
+  #planCompute(stage: Stage, nowUs: number, maxFusedSteps: number): StepPlan | undefined {
+    if (stage.stepsInFlight >= stage.maxStepsInFlight) return undefined;
+    const fused = maxFusedSteps > 1 ? Math.max(1, Math.min(maxFusedSteps, this.steadySteps())) : 1;
+    const pool = this.#computePlans[stage.index]!;
+    const plan = pool.take();
+    planCompute(this.#state, stage, plan, fused, nowUs);
+    if (plan.sequences === 0) {
+      pool.give(plan);
+      return undefined;
+    }
+    stage.stepsInFlight++;
+    return this.#launch(plan, nowUs);
+  }
+
+  #planTransfer(nowUs: number): StepPlan | undefined {
+    const pool = this.#transferPlans!;
+    const plan = pool.take();
+    planTransfer(this.#state, plan);
+    if (plan.sequences === 0) {
+      pool.give(plan);
+      return undefined;
+    }
+    return this.#launch(plan, nowUs);
+  }
+
+  #launch(plan: PlanRecord, nowUs: number): StepPlan {
+    plan.stepId = this.#nextStepId++;
+    plan.startedUs = nowUs;
+    this.#inFlight.push(plan);
+    return plan;
+  }
+
+  #find(stepId: number): number {
+    for (let i = 0; i < this.#inFlight.length; i++) if (this.#inFlight[i]!.stepId === stepId) return i;
+    throw new SchedulerError({
+      code: 'scheduler/unknown-step',
+      message: `expected the id of a step in flight, got ${stepId}`,
+      value: stepId,
+      remedy: 'report each planned step exactly once',
+    });
+  }
+
+  /** Takes a plan out of flight: its sequences belong to no step any more. */
+  #land(plan: PlanRecord, position: number, nowUs: number): void {
+    const { requests, stages } = this.#state;
+    const lastPlan = this.#inFlight.pop()!;
+    if (lastPlan !== plan) this.#inFlight[position] = lastPlan;
+    const stage = stages[plan.stage]!;
+    stage.busy -= plan.sequences;
+    if (plan.kind === 'compute') {
+      stage.stepsInFlight--;
+      stage.busyUs += nowUs - plan.startedUs;
+    }
+    for (let row = 0; row < plan.sequences; row++) requests.inStep[plan.requestIds[row]!] = 0;
+  }
+
+  #release(plan: PlanRecord): void {
+    plan.stepId = -1;
+    if (plan.kind === 'transfer') this.#transferPlans!.give(plan);
+    else this.#computePlans[plan.stage]!.give(plan);
+  }
+
+  #end(id: number, ending: typeof Ending.cancelled | typeof Ending.finished): boolean {
+    if (!this.#isLive(id)) return false;
+    this.#state.end(id, ending);
+    return true;
+  }
+
+  #isLive(id: number): boolean {
+    const { requests } = this.#state;
+    return (
+      Number.isInteger(id) &&
+      id >= 0 &&
+      id < requests.capacity &&
+      requests.phase[id] !== Phase.free &&
+      requests.ending[id] === Ending.none
+    );
+  }
+}

@@ -1,0 +1,47 @@
+import { fitsTransfer } from './plan-transfer.js';
+import type { Stage } from './stage.js';
+import type { SchedulerState } from './state.js';
+
+/**
+ * How many of the next steps of the last stage are pure decode steps of the same sequences, with blocks for all of
+ * them, no admission, and no sequence reaching its length before the last of them. See {@link Scheduler.steadySteps}.
+ */
+export function countSteadySteps(state: SchedulerState): number {
+  const { requests, last } = state;
+  const { active } = last;
+  if (last.stepsInFlight > 0 || active.size === 0 || active.size > last.tokenBudget) return 0;
+  let steps = Number.POSITIVE_INFINITY;
+  for (let slot = active.head; slot >= 0; slot = active.after(slot)) {
+    if (!requests.decodes(slot)) return 0;
+    const remaining = requests.maxNewTokens[slot]! - requests.generated[slot]!;
+    if (remaining < steps) steps = remaining;
+  }
+  if (admits(state)) return 0;
+  let low = 0;
+  // Needed blocks grow with the steps, so the last affordable count can be bisected.
+  while (low < steps) {
+    const middle = low + Math.ceil((steps - low) / 2);
+    if (lackingAfter(state, last, middle) <= last.freeBlocks) low = middle;
+    else steps = middle - 1;
+  }
+  return low;
+}
+
+/** Whether the next step would take in a waiting request. Free blocks only shrink meanwhile, so one look is enough. */
+function admits(state: SchedulerState): boolean {
+  const { requests, queue, entry, last } = state;
+  if (entry !== last) return fitsTransfer(state);
+  const budget = last.tokenBudget - last.active.size;
+  if (queue.size === 0 || budget === 0 || !last.hasSeat) return false;
+  const blocks = last.blocksFor(Math.min(requests.known(queue.peek()), budget));
+  return blocks <= last.freeBlocks - lackingAfter(state, last, 1);
+}
+
+function lackingAfter(state: SchedulerState, stage: Stage, steps: number): number {
+  const { requests } = state;
+  let blocks = 0;
+  for (let slot = stage.active.head; slot >= 0; slot = stage.active.after(slot)) {
+    blocks += stage.lacking(slot, requests.computed[slot]! + steps);
+  }
+  return blocks;
+}

@@ -1,0 +1,64 @@
+import type { PlanRecord } from './plan-record.js';
+import { Ending } from './request-table.js';
+import type { SchedulerState } from './state.js';
+import type { StepOutcomes } from './types.js';
+
+/** Applies the outcomes of a compute step whose sequences belong to no step any more. */
+export function completeCompute(state: SchedulerState, plan: PlanRecord, outcomes: StepOutcomes): void {
+  const { requests, stages } = state;
+  const stage = stages[plan.stage]!;
+  const { fusedSteps, sequences } = plan;
+  stage.steps += fusedSteps;
+  state.prefillTokens += plan.prefillTokens;
+  state.decodeTokens += plan.decodeSequences * fusedSteps;
+  requeueFailed(state, plan, outcomes.failed);
+  for (let row = 0; row < sequences; row++) {
+    if (outcomes.failed?.[row] === 1) continue;
+    const slot = plan.requestIds[row]!;
+    if (requests.ending[slot] !== Ending.none) {
+      state.forget(slot);
+      continue;
+    }
+    requests.computed[slot]! += plan.tokenCounts[row]! + fusedSteps - 1;
+    if (plan.samples[row] !== 1) continue;
+    requests.generated[slot]! += fusedSteps;
+    state.generatedTokens += fusedSteps;
+    const full = requests.generated[slot]! >= requests.maxNewTokens[slot]!;
+    if (full || outcomes.finished[row] === 1) state.end(slot, Ending.finished);
+    else if (stage.role === 'prefill') state.offer(slot);
+  }
+}
+
+/** Applies a transfer whose sequences belong to no step any more. */
+export function completeTransfer(
+  state: SchedulerState,
+  plan: PlanRecord,
+  failed: Uint8Array | undefined,
+): void {
+  state.transfers++;
+  requeueFailed(state, plan, failed);
+  for (let row = 0; row < plan.sequences; row++) {
+    if (failed?.[row] === 1) continue;
+    const slot = plan.requestIds[row]!;
+    if (state.requests.ending[slot] === Ending.none) state.endTransfer(slot);
+    else state.forget(slot);
+  }
+}
+
+/** Puts every sequence of a lost step back into the queue. */
+export function requeueAll(state: SchedulerState, plan: PlanRecord): void {
+  // Backwards, so that the front of the queue keeps the order of the plan.
+  for (let row = plan.sequences - 1; row >= 0; row--) requeueOrForget(state, plan.requestIds[row]!);
+}
+
+function requeueFailed(state: SchedulerState, plan: PlanRecord, failed: Uint8Array | undefined): void {
+  if (failed === undefined) return;
+  for (let row = plan.sequences - 1; row >= 0; row--) {
+    if (failed[row] === 1) requeueOrForget(state, plan.requestIds[row]!);
+  }
+}
+
+function requeueOrForget(state: SchedulerState, slot: number): void {
+  if (state.requests.ending[slot] === Ending.none) state.requeue(slot);
+  else state.forget(slot);
+}

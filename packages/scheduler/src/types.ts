@@ -1,0 +1,138 @@
+/** One pool of KV blocks and the steps that run on it. */
+export interface StageConfig {
+  /** Name for metrics and messages, such as `prefill`. */
+  name: string;
+  /** `mixed` prefills and decodes in one pool; `prefill` and `decode` come as a pair with a hand-over. */
+  role: 'prefill' | 'decode' | 'mixed';
+  /** KV blocks of this stage's pool. Block ids run from 0 to `blocks - 1`. */
+  blocks: number;
+  /** Most new tokens in one step. */
+  tokenBudget: number;
+  /** Most sequences that hold blocks of this stage. */
+  maxSequences: number;
+  /** Steps of this stage that may run at once; default 1. A sequence is in one of them at most. */
+  maxStepsInFlight?: number;
+}
+
+/** Configuration of a {@link Scheduler}. */
+export interface SchedulerConfig {
+  /** Tokens per KV block, the same in every stage. */
+  blockSizeTokens: number;
+  /** One `mixed` stage, or one `prefill` and one `decode` stage. */
+  stages: readonly StageConfig[];
+  /** Most requests that may wait for their first admission; more are refused. */
+  maxWaiting: number;
+  /** Most tokens of prompt and output together. */
+  maxContextTokens: number;
+}
+
+/** What the scheduler must know of a request: lengths only, never token values. */
+export interface SchedulerRequest {
+  promptTokens: number;
+  /** Most tokens to generate, at least 1. */
+  maxNewTokens: number;
+  /** When the request arrived, in microseconds on the caller's clock. */
+  arrivalUs: number;
+  /** Higher values are admitted first; default 0. Equal priorities keep the order of submission. */
+  priority?: number;
+}
+
+/**
+ * One step for one stage.
+ *
+ * The object and its arrays are reused after {@link Scheduler.complete} or {@link Scheduler.fail} of the step:
+ * copy what must live longer. Only the first `sequences` entries of the arrays count.
+ */
+export interface StepPlan {
+  readonly stepId: number;
+  /** Index of the stage in {@link SchedulerConfig.stages}; of the receiving stage for a transfer. */
+  readonly stage: number;
+  /** `compute` runs the model; `transfer` copies KV blocks from the source stage's pool to this stage's pool. */
+  readonly kind: 'compute' | 'transfer';
+  readonly sequences: number;
+  /** Request ids [sequences]. */
+  readonly requestIds: Int32Array;
+  /** New tokens of each sequence in this step [sequences]: a prefill chunk, or 1; 0 in a transfer. */
+  readonly tokenCounts: Int32Array;
+  /** Tokens of each sequence whose KV is already computed [sequences]. */
+  readonly contextStarts: Int32Array;
+  /** 1 where the step reaches the last known token, so that a new one is sampled [sequences]. */
+  readonly samples: Uint8Array;
+  /** Physical block ids in this stage's pool [sequences, blockTableStride]. */
+  readonly blockTables: Int32Array;
+  readonly blockTableStride: number;
+  /** Kind `transfer`: the blocks to export from the source stage, laid out like `blockTables`. */
+  readonly sourceBlockTables: Int32Array;
+  /** Kind `transfer`: index of the stage that exports; -1 otherwise. */
+  readonly sourceStage: number;
+  /** Entries of each row of the block tables that count [sequences]. */
+  readonly blockCounts: Int32Array;
+  /** Sequences of the step that advance by one generated token. */
+  readonly decodeSequences: number;
+  /** New tokens of the step that belong to no decode sequence. */
+  readonly prefillTokens: number;
+  /** Identical decode steps that this plan stands for; 1 unless {@link Scheduler.schedule} was asked to fuse. */
+  readonly fusedSteps: number;
+}
+
+/** What came out of a step, one entry per sequence of its plan. Unread for transfers, except `failed`. */
+export interface StepOutcomes {
+  /** Sampled token per sequence, -1 = none. */
+  readonly tokens: Int32Array;
+  /** 1 where the sampled token ends the text (EOS). */
+  readonly finished: Uint8Array;
+  /** 1 where the step was lost for this sequence alone: it is computed again from its first token. */
+  readonly failed?: Uint8Array;
+}
+
+/** Executes plans. The scheduler defines the type only; engines live elsewhere. */
+export interface StepEngine {
+  run(plan: StepPlan, signal?: AbortSignal): Promise<StepOutcomes>;
+}
+
+/** Where a request is: see {@link Scheduler.stateOf}. */
+export type RequestState = 'waiting' | 'prefill' | 'transfer' | 'decode' | 'gone';
+
+/** Counters of one stage. */
+export interface StageStats {
+  readonly totalBlocks: number;
+  readonly freeBlocks: number;
+  /** Most blocks ever in use. */
+  readonly peakUsedBlocks: number;
+  /** Sequences that hold a place in this stage. */
+  readonly running: number;
+  readonly peakRunning: number;
+  readonly stepsInFlight: number;
+  /** Compute steps completed; a fused plan counts as the steps it stands for. */
+  readonly steps: number;
+  /** Time between planning and completion, summed over compute steps. */
+  readonly busyUs: number;
+}
+
+/** Counters of a {@link Scheduler}; the object is live and reused. */
+export interface SchedulerStats {
+  readonly stages: readonly StageStats[];
+  /** Requests not yet admitted, or preempted and to be computed again. */
+  readonly waiting: number;
+  /** Requests known to the scheduler: waiting, running, or held by a step in flight. */
+  readonly active: number;
+  readonly submitted: number;
+  /** Requests that were admitted at least once. */
+  readonly admitted: number;
+  /** Time between arrival and first admission, summed over admitted requests. */
+  readonly queuedUs: number;
+  /** Ended by length, by EOS, or by {@link Scheduler.finish}. */
+  readonly finished: number;
+  readonly cancelled: number;
+  /** Times a request lost its blocks to another one. */
+  readonly preemptions: number;
+  /** Times a request was put back because its step was lost. */
+  readonly requeued: number;
+  readonly generatedTokens: number;
+  /** Tokens computed in prefill items, including recomputation. */
+  readonly prefillTokens: number;
+  /** Sequences advanced by decode items, summed over steps. */
+  readonly decodeTokens: number;
+  readonly transfers: number;
+  readonly transferredBlocks: number;
+}

@@ -1,0 +1,110 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { Scheduler, type SchedulerConfig, SchedulerError } from '../src/index.js';
+import { PagedEngine } from './paged-engine.js';
+
+const stageLimits = {
+  blocks: fc.integer({ min: 6, max: 20 }),
+  tokenBudget: fc.integer({ min: 1, max: 24 }),
+  maxSequences: fc.integer({ min: 1, max: 6 }),
+  maxStepsInFlight: fc.integer({ min: 1, max: 3 }),
+};
+
+const configs: fc.Arbitrary<SchedulerConfig> = fc
+  .record({
+    blockSizeTokens: fc.integer({ min: 1, max: 4 }),
+    maxWaiting: fc.integer({ min: 1, max: 8 }),
+    first: fc.record(stageLimits),
+    second: fc.record(stageLimits),
+    arrangement: fc.constantFrom('mixed', 'pair', 'reversed'),
+  })
+  .map(({ blockSizeTokens, maxWaiting, first, second, arrangement }) => {
+    const prefill = { name: 'prefill', role: 'prefill' as const, ...first };
+    const decode = { name: 'decode', role: 'decode' as const, ...second };
+    const stages =
+      arrangement === 'mixed'
+        ? [{ name: 'all', role: 'mixed' as const, ...first }]
+        : arrangement === 'pair'
+          ? [prefill, decode]
+          : [decode, prefill];
+    return { blockSizeTokens, maxWaiting, maxContextTokens: 64, stages };
+  });
+
+type Move =
+  | { type: 'submit'; prompt: number; output: number; priority: number }
+  | { type: 'schedule' }
+  | { type: 'complete' | 'fail'; which: number; fates: number[] }
+  | { type: 'cancel' | 'finish'; which: number };
+
+const which = fc.nat(1000);
+const fates = fc.array(fc.nat(15), { minLength: 6, maxLength: 6 });
+const moves: fc.Arbitrary<Move> = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      type: fc.constant('submit' as const),
+      prompt: fc.integer({ min: 1, max: 24 }),
+      output: fc.integer({ min: 1, max: 16 }),
+      priority: fc.integer({ min: 0, max: 1 }),
+    }),
+  },
+  { weight: 6, arbitrary: fc.constant({ type: 'schedule' as const }) },
+  { weight: 8, arbitrary: fc.record({ type: fc.constant('complete' as const), which, fates }) },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant('fail' as const), which, fates }) },
+  { weight: 1, arbitrary: fc.record({ type: fc.constantFrom('cancel' as const, 'finish' as const), which }) },
+);
+
+function pick<T>(items: readonly T[], index: number): T | undefined {
+  return items.length === 0 ? undefined : items[index % items.length];
+}
+
+function play(scheduler: Scheduler, engine: PagedEngine, move: Move): void {
+  if (move.type === 'submit') {
+    try {
+      engine.submit(move.prompt, move.output, move.priority);
+    } catch (error) {
+      if (!SchedulerError.isInstance(error)) throw error;
+      expect(['scheduler/queue-full', 'scheduler/too-long']).toContain(error.code);
+    }
+  } else if (move.type === 'schedule') engine.schedule();
+  else if (move.type === 'cancel' || move.type === 'finish') {
+    const ids = [...engine.live.keys()].filter((id) => scheduler.stateOf(id) !== 'gone');
+    const id = pick(ids, move.which);
+    if (id !== undefined) engine.end(id, move.type);
+  } else {
+    const plan = pick(engine.inFlight, move.which);
+    if (plan === undefined) return;
+    if (move.type === 'fail') engine.fail(plan);
+    else {
+      engine.complete(plan, (row) =>
+        move.fates[row] === 0 ? 'fails' : move.fates[row] === 1 ? 'ends' : 'works',
+      );
+    }
+  }
+}
+
+describe('random operation', () => {
+  it('keeps every token, every block and every request, and always drains', () => {
+    fc.assert(
+      fc.property(configs, fc.array(moves, { minLength: 20, maxLength: 200 }), (config, steps) => {
+        const scheduler = new Scheduler(config);
+        const engine = new PagedEngine(scheduler, config.blockSizeTokens, config.stages.length);
+        for (const move of steps) {
+          play(scheduler, engine, move);
+          engine.checkAgreement();
+        }
+        for (let turn = 0; engine.live.size > 0; turn++) {
+          if (turn > 20_000) throw new Error('the scheduler does not drain');
+          engine.schedule();
+          const plan = pick(engine.inFlight, turn);
+          if (plan === undefined) throw new Error('the scheduler is stuck');
+          engine.complete(plan, () => 'works');
+          engine.checkAgreement();
+        }
+        const { submitted, finished, cancelled, waiting } = scheduler.stats;
+        expect([finished + cancelled, waiting]).toEqual([submitted, 0]);
+      }),
+      { seed: 20_250_102, numRuns: 1500 },
+    );
+  });
+});

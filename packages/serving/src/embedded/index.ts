@@ -1,0 +1,3 @@
+export { createEmbeddedBackend } from './create-embedded-backend.js';
+export type { EmbeddedBackend, EmbeddedOptions } from './options.js';
+export type { LoadProgress } from './stage-worker.js';

@@ -1,0 +1,152 @@
+import { hasErrorMarker, MoestackError } from '@moestack/schemas/errors';
+
+const marker: symbol = Symbol.for('moestack.error.serving');
+
+/** The `type` field of an OpenAI error body. */
+export type OpenAiErrorType =
+  | 'invalid_request_error'
+  | 'not_found_error'
+  | 'rate_limit_error'
+  | 'server_error'
+  | 'service_unavailable_error';
+
+/** What a {@link ServingError} says beyond a MoestackError: how it looks over HTTP. */
+export interface ServingErrorOptions {
+  /** Stable code, `serving/...`. */
+  code: string;
+  message: string;
+  remedy: string;
+  value?: unknown;
+  cause?: unknown;
+  /** HTTP status; default 500. */
+  status?: number;
+  /** OpenAI error type; default by status. */
+  type?: OpenAiErrorType;
+  /** The request field at fault, such as `messages.0.content`. */
+  param?: string;
+  /** The `code` of the HTTP error body where OpenAI has a well-known one; default `code`. */
+  openAiCode?: string;
+  /** Sent as `Retry-After`. */
+  retryAfterSeconds?: number;
+}
+
+/**
+ * Error of the serving package; it knows its HTTP status and OpenAI error body.
+ *
+ * @example
+ * ```ts
+ * import { ServingError } from '@moestack/serving';
+ *
+ * const error = new ServingError({ code: 'serving/demo', message: 'no', remedy: 'ask again', status: 400 });
+ * console.log(ServingError.isInstance(error), error.type);
+ * ```
+ */
+export class ServingError extends MoestackError {
+  readonly status: number;
+  readonly type: OpenAiErrorType;
+  readonly param: string | null;
+  readonly openAiCode: string;
+  readonly retryAfterSeconds: number | undefined;
+
+  constructor(options: ServingErrorOptions) {
+    super(options);
+    this.name = 'ServingError';
+    this.status = options.status ?? 500;
+    this.type = options.type ?? typeOfStatus(this.status);
+    this.param = options.param ?? null;
+    this.openAiCode = options.openAiCode ?? options.code;
+    this.retryAfterSeconds = options.retryAfterSeconds;
+    Object.defineProperty(this, marker, { value: true });
+  }
+
+  static override isInstance(error: unknown): error is ServingError {
+    return hasErrorMarker(error, marker);
+  }
+}
+
+function typeOfStatus(status: number): OpenAiErrorType {
+  if (status === 404) return 'not_found_error';
+  if (status === 429) return 'rate_limit_error';
+  if (status === 503) return 'service_unavailable_error';
+  return status < 500 ? 'invalid_request_error' : 'server_error';
+}
+
+/** 400: a field of the request holds a value that cannot be served. */
+export function badRequest(options: {
+  param?: string;
+  message: string;
+  remedy: string;
+  value?: unknown;
+}): ServingError {
+  return new ServingError({
+    code: 'serving/bad-request',
+    openAiCode: 'invalid_value',
+    status: 400,
+    ...options,
+  });
+}
+
+/** 404: no model of that name is served. */
+export function unknownModel(model: string, served: readonly string[]): ServingError {
+  return new ServingError({
+    code: 'serving/unknown-model',
+    openAiCode: 'model_not_found',
+    message: `the model ${JSON.stringify(clip(model))} is not served here`,
+    remedy: `use one of: ${served.join(', ')}`,
+    value: clip(model),
+    param: 'model',
+    status: 404,
+  });
+}
+
+/**
+ * 400: the prompt alone is longer than the model's context.
+ *
+ * @param isLowerBound - the prompt was not counted to its end.
+ */
+export function promptTooLong(
+  promptTokens: number,
+  contextTokens: number,
+  param: string,
+  isLowerBound = false,
+): ServingError {
+  return new ServingError({
+    code: 'serving/prompt-too-long',
+    openAiCode: 'context_length_exceeded',
+    message: `the prompt has ${isLowerBound ? 'at least ' : ''}${promptTokens} tokens, the context holds ${contextTokens}`,
+    remedy: `shorten the prompt to at most ${contextTokens} tokens`,
+    value: promptTokens,
+    param,
+    status: 400,
+  });
+}
+
+/** 429: the bounded queue is full. */
+export function queueFull(waiting: number, retryAfterSeconds: number): ServingError {
+  return new ServingError({
+    code: 'serving/queue-full',
+    openAiCode: 'queue_full',
+    message: `the queue is full: ${waiting} requests are waiting`,
+    remedy: `try again in ${retryAfterSeconds} s, or start the server with a longer queue`,
+    value: waiting,
+    status: 429,
+    retryAfterSeconds,
+  });
+}
+
+/** 503: the server is shutting down. */
+export function draining(): ServingError {
+  return new ServingError({
+    code: 'serving/draining',
+    openAiCode: 'server_draining',
+    message: 'the server is shutting down and takes no new requests',
+    remedy: 'send the request to another server, or try again when this one is back',
+    status: 503,
+    retryAfterSeconds: 5,
+  });
+}
+
+/** The first characters of a value that goes into a message. */
+export function clip(text: string, length = 120): string {
+  return text.length > length ? `${text.slice(0, length)}…` : text;
+}

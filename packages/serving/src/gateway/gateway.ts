@@ -1,0 +1,144 @@
+import { randomUUID } from 'node:crypto';
+import { OpenAPIHono } from '@hono/zod-openapi';
+import { type Clock, systemClock } from '../clock.js';
+import { draining, ServingError } from '../errors.js';
+import { errorResponse } from '../http/error-response.js';
+import { addGenerationRoutes } from './generation-routes.js';
+import { InFlight } from './in-flight.js';
+import { addInfoRoutes } from './info-routes.js';
+import { GatewayMetrics } from './metrics.js';
+import type { GatewayContext, GatewayEnv, GatewayOptions } from './options.js';
+
+/** An OpenAI-compatible HTTP application over a backend; {@link listen} puts it on a port. */
+export interface Gateway {
+  /** The hono application, to be mounted in another one. */
+  readonly app: OpenAPIHono<GatewayEnv>;
+  /** Answers one request. */
+  readonly fetch: (request: Request) => Response | Promise<Response>;
+  /** Requests being answered. */
+  readonly requestsInFlight: number;
+  /**
+   * Refuses new requests with 503, waits for those in flight, and after `drainSeconds` ends them with an error frame.
+   * Does not close the backend.
+   */
+  drain(options?: { drainSeconds?: number }): Promise<void>;
+}
+
+const defaultMaxBodyBytes = 8 * 1024 * 1024;
+const defaultDrainSeconds = 30;
+
+/**
+ * Builds the gateway: `/v1/chat/completions`, `/v1/completions`, `/v1/models`, `/health`, `/metrics`, `/openapi.json`.
+ *
+ * @example
+ * ```ts
+ * import { createGateway, listen } from '@moestack/serving';
+ * import { createEmbeddedBackend } from '@moestack/serving/embedded';
+ * import { tinyMoe } from '@moestack/tiny-moe';
+ *
+ * const backend = await createEmbeddedBackend({ modelDirectory: tinyMoe });
+ * const server = await listen(createGateway({ backend }), { port: 0 });
+ * console.log(server.url);
+ * await server.close();
+ * await backend.close();
+ * ```
+ */
+export function createGateway(options: GatewayOptions): Gateway {
+  const clock: Clock = options.clock ?? systemClock;
+  const inFlight = new InFlight();
+  let isDraining = false;
+  const context: GatewayContext = {
+    backend: options.backend,
+    metrics: new GatewayMetrics(options.backend, clock),
+    inFlight,
+    clock,
+    maxBodyBytes: options.maxBodyBytes ?? defaultMaxBodyBytes,
+    newId: options.newId ?? randomUUID,
+    onError: options.onError ?? (() => undefined),
+    createdSeconds: clock.unixSeconds(),
+    isDraining: () => isDraining,
+  };
+  const app = createApp(context);
+  return {
+    app,
+    fetch: (request) => app.fetch(request),
+    get requestsInFlight() {
+      return inFlight.size;
+    },
+    async drain({ drainSeconds = defaultDrainSeconds } = {}) {
+      isDraining = true;
+      const timer = setTimeout(() => inFlight.abortAll(draining()), drainSeconds * 1000);
+      await inFlight.idle();
+      clearTimeout(timer);
+    },
+  };
+}
+
+function createApp(context: GatewayContext): OpenAPIHono<GatewayEnv> {
+  const app = new OpenAPIHono<GatewayEnv>();
+  app.use(async (c, next) => {
+    c.set('requestId', context.newId());
+    c.set('arrivalUs', context.clock.nowUs());
+    await next();
+    context.metrics.response(knownRoute(c.req.path), c.res.status);
+  });
+  addInfoRoutes(app, context);
+  addGenerationRoutes(app, context);
+  app.onError((error, c) => {
+    const requestId = c.get('requestId');
+    // 499 as nginx has it: nobody reads this answer.
+    if (c.req.raw.signal.aborted) return new Response(null, { status: 499 });
+    const response = errorResponse(error, requestId);
+    if (response.status >= 500) context.onError(error, requestId);
+    return response;
+  });
+  app.notFound((c) => {
+    const methods = allowedMethods(c.req.path);
+    const error = methods === undefined ? notFound(c.req.path) : wrongMethod(c.req.method, methods);
+    const response = errorResponse(error, c.get('requestId'));
+    if (methods !== undefined) response.headers.set('allow', methods);
+    return response;
+  });
+  return app;
+}
+
+const routes: Readonly<Record<string, string>> = {
+  '/v1/chat/completions': 'POST',
+  '/v1/completions': 'POST',
+  '/v1/models': 'GET, HEAD',
+  '/health': 'GET, HEAD',
+  '/metrics': 'GET, HEAD',
+  '/openapi.json': 'GET, HEAD',
+};
+
+function allowedMethods(path: string): string | undefined {
+  if (Object.hasOwn(routes, path)) return routes[path];
+  return path.startsWith('/v1/models/') ? 'GET, HEAD' : undefined;
+}
+
+/** Keeps the label set of the metrics bounded, whatever paths clients ask for. */
+function knownRoute(path: string): string {
+  if (path.startsWith('/v1/models/')) return '/v1/models/{model}';
+  return Object.hasOwn(routes, path) ? path : 'other';
+}
+
+function notFound(path: string): ServingError {
+  return new ServingError({
+    code: 'serving/unknown-route',
+    openAiCode: 'unknown_url',
+    message: `there is nothing at ${JSON.stringify(path.slice(0, 120))}`,
+    remedy: `use one of: ${Object.keys(routes).join(', ')}`,
+    status: 404,
+  });
+}
+
+function wrongMethod(method: string, allowed: string): ServingError {
+  return new ServingError({
+    code: 'serving/wrong-method',
+    openAiCode: 'method_not_allowed',
+    message: `the method ${method} does not work here`,
+    remedy: `use ${allowed}`,
+    value: method,
+    status: 405,
+  });
+}

@@ -1,0 +1,131 @@
+import { createRoute, type OpenAPIHono, type z } from '@hono/zod-openapi';
+import type { Context } from 'hono';
+import type { GenerateRequest } from '../backend.js';
+import { draining, unknownModel } from '../errors.js';
+import { readJson } from '../http/read-json.js';
+import type { AnswerFormat, AnswerHead } from '../openai/answer-format.js';
+import { ChatFormat } from '../openai/chat-format.js';
+import { ChatCompletionRequest } from '../openai/chat-request.js';
+import type { CommonRequest } from '../openai/common-request.js';
+import { CompletionFormat } from '../openai/completion-format.js';
+import { CompletionRequest } from '../openai/completion-request.js';
+import { ChatCompletion, ChatCompletionChunk, Completion, ErrorBody } from '../openai/responses.js';
+import { chatGenerations, completionGenerations, type RequestContext } from '../openai/to-generate.js';
+import { refuseUnsupported } from '../openai/unsupported.js';
+import { answer } from './answer.js';
+import type { GatewayContext, GatewayEnv } from './options.js';
+
+const failures: Readonly<Record<number, string>> = {
+  400: 'A value that cannot be served, no JSON, or a prompt longer than the context',
+  404: 'No such model',
+  413: 'The body is longer than maxBodyBytes',
+  415: 'The body is not application/json',
+  429: 'The queue is full; see Retry-After',
+  500: 'Internal error',
+  503: 'Shutting down, or the engine failed',
+};
+
+function route(path: string, summary: string, request: z.ZodType, whole: z.ZodType, chunk: z.ZodType) {
+  const json = (schema: z.ZodType) => ({ 'application/json': { schema } });
+  const errors = Object.fromEntries(
+    Object.entries(failures).map(([status, description]) => [
+      status,
+      { description, content: json(ErrorBody) },
+    ]),
+  );
+  return createRoute({
+    method: 'post',
+    path,
+    summary,
+    request: { body: { required: true, content: json(request) } },
+    responses: {
+      200: {
+        description: 'The answer; with stream, server-sent events that end in data: [DONE]',
+        content: { ...json(whole), 'text/event-stream': { schema: chunk } },
+      },
+      ...errors,
+    },
+  });
+}
+
+interface Endpoint<T> {
+  readonly idPrefix: string;
+  readonly schema: z.ZodType<T>;
+  readonly generations: (body: T, context: RequestContext) => GenerateRequest[];
+  readonly format: (head: AnswerHead, options: { logprobs: boolean }) => AnswerFormat;
+}
+
+/** Adds the two endpoints that generate. */
+export function addGenerationRoutes(app: OpenAPIHono<GatewayEnv>, context: GatewayContext): void {
+  // Bodies are read by `readJson`, with its limits and messages; the registry only describes them.
+  app.openAPIRegistry.registerPath(
+    route(
+      '/v1/chat/completions',
+      'Continue a chat',
+      ChatCompletionRequest,
+      ChatCompletion,
+      ChatCompletionChunk,
+    ),
+  );
+  app.openAPIRegistry.registerPath(
+    route('/v1/completions', 'Continue a text', CompletionRequest, Completion, Completion),
+  );
+  const chat: Endpoint<ChatCompletionRequest> = {
+    idPrefix: 'chatcmpl',
+    schema: ChatCompletionRequest,
+    generations: chatGenerations,
+    format: (head, options) => new ChatFormat(head, options),
+  };
+  const completion: Endpoint<CompletionRequest> = {
+    idPrefix: 'cmpl',
+    schema: CompletionRequest,
+    generations: completionGenerations,
+    format: (head, options) => new CompletionFormat(head, options),
+  };
+  app.post('/v1/chat/completions', (c) => generate(c, chat, context));
+  app.post('/v1/completions', (c) => generate(c, completion, context));
+}
+
+async function generate<T extends CommonRequest & Record<string, unknown>>(
+  c: Context<GatewayEnv>,
+  endpoint: Endpoint<T>,
+  context: GatewayContext,
+): Promise<Response> {
+  if (context.isDraining()) throw draining();
+  const body = await readJson(c.req.raw, endpoint.schema, context.maxBodyBytes);
+  refuseUnsupported(body);
+  const model = await chooseModel(context, body.model);
+  const requestId = c.get('requestId');
+  const generations = endpoint.generations(body, { requestId, model });
+  const head: AnswerHead = {
+    id: `${endpoint.idPrefix}-${requestId}`,
+    created: context.clock.unixSeconds(),
+    model,
+  };
+  const logprobs = generations[0]?.logprobs !== undefined;
+  return answer(
+    {
+      generations,
+      choicesPerPrompt: body.n ?? 1,
+      format: endpoint.format(head, { logprobs }),
+      stream: body.stream === true,
+      includeUsage: body.stream_options?.include_usage === true,
+    },
+    {
+      backend: context.backend,
+      metrics: context.metrics,
+      inFlight: context.inFlight,
+      requestId,
+      arrivalUs: c.get('arrivalUs'),
+      client: c.req.raw.signal,
+      onError: context.onError,
+    },
+  );
+}
+
+async function chooseModel(context: GatewayContext, wanted: string | null | undefined): Promise<string> {
+  const served = (await context.backend.models()).map((card) => card.id);
+  const model = wanted ?? served[0];
+  if (model === undefined || !served.includes(model)) throw unknownModel(model ?? '', served);
+  return model;
+}

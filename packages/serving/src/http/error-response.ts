@@ -1,0 +1,36 @@
+import { MoestackError } from '@moestack/schemas/errors';
+import { ServingError } from '../errors.js';
+import type { ErrorBody } from '../openai/responses.js';
+
+/** Any thrown value as an OpenAI error body. Nothing of an unexpected error but its request id leaves the server. */
+export function errorBody(error: unknown, requestId: string): ErrorBody {
+  if (ServingError.isInstance(error)) {
+    return {
+      error: {
+        message: `${error.message}; ${error.remedy}`,
+        type: error.type,
+        param: error.param,
+        code: error.openAiCode,
+      },
+    };
+  }
+  const code = MoestackError.isInstance(error) ? error.code : 'internal_error';
+  return {
+    error: {
+      message: `internal error; report it with the server's log of request ${requestId}`,
+      type: 'server_error',
+      param: null,
+      code,
+    },
+  };
+}
+
+/** Any thrown value as an HTTP response. */
+export function errorResponse(error: unknown, requestId: string): Response {
+  const status = ServingError.isInstance(error) ? error.status : 500;
+  const headers = new Headers({ 'content-type': 'application/json', 'x-request-id': requestId });
+  if (ServingError.isInstance(error) && error.retryAfterSeconds !== undefined) {
+    headers.set('retry-after', String(error.retryAfterSeconds));
+  }
+  return new Response(JSON.stringify(errorBody(error, requestId)), { status, headers });
+}

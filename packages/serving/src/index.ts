@@ -1,0 +1,35 @@
+export type {
+  Backend,
+  BackendEvent,
+  BackendHealth,
+  BackendMetrics,
+  ChatMessage,
+  GenerateRequest,
+  HistogramSnapshot,
+  ModelCard,
+  Prompt,
+  PromptLogprob,
+  SamplingRequest,
+  StageMetrics,
+  TokenLogprob,
+  TokenProbability,
+  Usage,
+} from './backend.js';
+export { type Clock, systemClock } from './clock.js';
+export { type OpenAiErrorType, ServingError, type ServingErrorOptions } from './errors.js';
+export { createGateway, type Gateway } from './gateway/gateway.js';
+export type { GatewayEnv, GatewayOptions } from './gateway/options.js';
+export { type Listening, type ListenOptions, listen } from './listen.js';
+export { ChatCompletionRequest } from './openai/chat-request.js';
+export { requestLimits } from './openai/common-request.js';
+export { CompletionRequest } from './openai/completion-request.js';
+export {
+  ChatCompletion,
+  ChatCompletionChunk,
+  Completion,
+  ErrorBody,
+  HealthBody,
+  ModelBody,
+  ModelList,
+  UsageBody,
+} from './openai/responses.js';

@@ -1,0 +1,96 @@
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { createAdaptorServer } from '@hono/node-server';
+import { ServingError } from './errors.js';
+import type { Gateway } from './gateway/gateway.js';
+
+/** Options of {@link listen}. */
+export interface ListenOptions {
+  /** Default 127.0.0.1: only this machine reaches the server. */
+  readonly host?: string;
+  /** Default 8000; 0 = any free port. */
+  readonly port?: number;
+}
+
+/** A server that listens. */
+export interface Listening {
+  /** Such as `http://127.0.0.1:8000`. */
+  readonly url: string;
+  readonly host: string;
+  readonly port: number;
+  /**
+   * Stops accepting, lets requests in flight end within `drainSeconds` (default 30; then they get an error), closes.
+   * Does not close the backend.
+   */
+  close(options?: { drainSeconds?: number }): Promise<void>;
+}
+
+/**
+ * Puts a gateway on a port.
+ *
+ * @throws {@link ServingError} `serving/port-taken`, or `serving/cannot-listen` for other reasons.
+ */
+export async function listen(gateway: Gateway, options: ListenOptions = {}): Promise<Listening> {
+  const { host = '127.0.0.1', port = 8000 } = options;
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw badPort(port);
+  const server = createAdaptorServer({
+    fetch: (request) => gateway.fetch(request),
+    overrideGlobalObjects: false,
+  }) as Server;
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) => reject(cannotListen(cause, host, port)));
+    server.listen(port, host, resolve);
+  });
+  const address = server.address() as AddressInfo;
+  let closing: Promise<void> | undefined;
+  return {
+    url: `http://${host.includes(':') ? `[${host}]` : host}:${address.port}`,
+    host,
+    port: address.port,
+    close: (closeOptions) => {
+      closing ??= close(server, gateway, closeOptions);
+      return closing;
+    },
+  };
+}
+
+async function close(server: Server, gateway: Gateway, options?: { drainSeconds?: number }): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  await gateway.drain(options);
+  server.closeIdleConnections();
+  // A client that does not read its last frames must not hold the shutdown up.
+  const timer = setTimeout(() => server.closeAllConnections(), 1000);
+  await closed;
+  clearTimeout(timer);
+}
+
+function cannotListen(cause: NodeJS.ErrnoException, host: string, port: number): ServingError {
+  if (cause.code === 'EADDRINUSE') {
+    return new ServingError({
+      code: 'serving/port-taken',
+      message: `port ${port} on ${host} is taken`,
+      remedy: 'stop what uses it, pass another port, or port 0 for any free one',
+      value: port,
+      cause,
+    });
+  }
+  return new ServingError({
+    code: 'serving/cannot-listen',
+    message: `cannot listen on ${host}:${port}: ${cause.code ?? cause.message}`,
+    remedy:
+      cause.code === 'EACCES'
+        ? 'pass a port above 1023'
+        : 'pass an address of this machine, such as 127.0.0.1',
+    value: `${host}:${port}`,
+    cause,
+  });
+}
+
+function badPort(port: number): ServingError {
+  return new ServingError({
+    code: 'serving/bad-port',
+    message: `expected an integer from 0 to 65535 for port, got ${port}`,
+    remedy: 'pass such a port; 0 means any free one',
+    value: port,
+  });
+}
