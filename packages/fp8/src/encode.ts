@@ -117,29 +117,31 @@ function encodeFloat32Nearest(
   const rebase = (127 - bias) << mantissaBits;
   const minNormalWord = (128 - bias) << 23;
   const perSubnormal = 2 ** (bias - 1 + mantissaBits);
-  const zeroSign = special === 'fnuz' ? 0 : signBit;
+  const signShift = 31 - mantissaBits - spec.exponentBits;
+  const zeroMask = special === 'fnuz' ? 0 : signBit;
   for (let i = 0; i < words.length; i++) {
     const word = words[i]!;
-    const negative = word >>> 31;
+    // Signs are as good as random: no branch on them.
+    const sign = (word >>> signShift) & signBit;
     const magnitude = word & 0x7fffffff;
     let code: number;
     if (magnitude >= minNormalWord) {
       if (magnitude > 0x7f800000) {
-        out[i] = negative === 0 ? nanPositive : nanNegative;
+        out[i] = sign === 0 ? nanPositive : nanNegative;
         continue;
       }
       code = ((magnitude + half + ((magnitude >>> shift) & 1)) >>> shift) - rebase;
       if (code > maxCode) {
-        out[i] = negative === 0 ? overflowPositive : overflowNegative;
+        out[i] = sign === 0 ? overflowPositive : overflowNegative;
         continue;
       }
     } else {
-      code = Math.abs(values[i]!) * perSubnormal + 4503599627370496 - 4503599627370496;
+      code = (Math.abs(values[i]!) * perSubnormal + 4503599627370496 - 4503599627370496) | 0;
       if (code === 0) {
-        out[i] = negative === 0 ? 0 : zeroSign;
+        out[i] = sign & zeroMask;
         continue;
       }
     }
-    out[i] = negative === 0 ? code : code | signBit;
+    out[i] = code | sign;
   }
 }

@@ -5,6 +5,7 @@ export { type DecodeOptions, decode, decodeTable } from './decode.js';
 export { type EncodeOptions, encode } from './encode.js';
 export type { Overflow, Preset, Rounding } from './encode-policy.js';
 export { CheckpointError, Fp8Error } from './errors.js';
+export { fmaFloat32 } from './fma.js';
 export {
   type Codes,
   defineFormat,
@@ -15,7 +16,10 @@ export {
   formats,
   type SpecialCodes,
 } from './format-spec.js';
+export { type MatmulOptions, matmul } from './matmul.js';
+export { type MmaSpec, mma } from './mma.js';
 export { packNibbles, unpackNibbles } from './pack.js';
 export { dequantize, quantize, requantize } from './quantize.js';
 export type { SafetensorsDtype } from './safetensors-dtype.js';
 export type { QuantizedTensor, ScaleFormat, Scheme } from './scheme.js';
+export type { Architecture } from './tensor-core.js';

@@ -161,32 +161,52 @@ function nvfp4Scales(
   };
 }
 
-/** Scales row by row into a float32 buffer and encodes it there. */
+/** Elements scaled at a time: enough to amortise a call of the encoder, few enough to stay in cache. */
+const CHUNK_ELEMENTS = 4096;
+
+/** Scales some rows at a time into a float32 buffer and encodes it there. */
 function encodeTiles(
   values: Float32Array,
   result: QuantizedTensor,
   layout: SchemeLayout,
   reciprocal: boolean,
 ): void {
-  const { spec, rows, cols, tileRows, tileCols, blockCols } = layout;
-  const { codes, scales } = result;
-  const scaled = new Float32Array(cols);
-  for (let row = 0; row < rows; row++) {
-    const start = row * cols;
-    const scaleRow = Math.floor(row / tileRows) * blockCols;
-    for (let first = 0, tile = 0; first < cols; first += tileCols, tile++) {
-      const scale = scales[scaleRow + tile]!;
-      const end = Math.min(first + tileCols, cols);
-      if (reciprocal) {
-        const inverse = Math.fround(1 / scale);
-        for (let c = first; c < end; c++) scaled[c] = values[start + c]! * inverse;
-      } else if (scale === 0) {
-        // An NVFP4 block far below the tensor's amax: its scale underflows, so every code is a zero.
-        for (let c = first; c < end; c++) scaled[c] = values[start + c]! * 0;
-      } else {
-        for (let c = first; c < end; c++) scaled[c] = values[start + c]! / scale;
-      }
+  const { spec, rows, cols } = layout;
+  if (cols === 0) return;
+  const chunkRows = Math.max(1, Math.floor(CHUNK_ELEMENTS / cols));
+  const buffer = new Float32Array(Math.min(chunkRows, rows) * cols);
+  for (let row = 0; row < rows; row += chunkRows) {
+    const end = Math.min(row + chunkRows, rows);
+    const scaled = buffer.subarray(0, (end - row) * cols);
+    for (let r = row; r < end; r++) {
+      scaleRow(values, result.scales, layout, r, reciprocal, scaled, (r - row) * cols);
     }
-    encode(spec, scaled, { out: codes.subarray(start, start + cols) });
+    encode(spec, scaled, { out: result.codes.subarray(row * cols, end * cols) });
+  }
+}
+
+/** Divides one row by its tiles' scales, or multiplies by their float32 reciprocals. */
+function scaleRow(
+  values: Float32Array,
+  scales: Float32Array,
+  layout: SchemeLayout,
+  row: number,
+  reciprocal: boolean,
+  out: Float32Array,
+  offset: number,
+): void {
+  const { cols, tileRows, tileCols, blockCols } = layout;
+  const start = row * cols;
+  const firstScale = Math.floor(row / tileRows) * blockCols;
+  for (let first = 0, tile = 0; first < cols; first += tileCols, tile++) {
+    const scale = scales[firstScale + tile]!;
+    const end = Math.min(first + tileCols, cols);
+    // An NVFP4 block far below the tensor's amax has scale 0: every code is a zero.
+    const factor = scale === 0 ? 0 : Math.fround(1 / scale);
+    if (reciprocal || scale === 0) {
+      for (let c = first; c < end; c++) out[offset + c] = values[start + c]! * factor;
+    } else {
+      for (let c = first; c < end; c++) out[offset + c] = values[start + c]! / scale;
+    }
   }
 }

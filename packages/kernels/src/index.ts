@@ -1,6 +1,9 @@
 export { Arena, type ArenaHandle, type ArenaOptions, type ArenaViews, MAXIMUM_ARENA_BYTES } from './arena.js';
+export { AttentionKernels } from './attention-kernels.js';
+export { ElementwiseKernels } from './elementwise-kernels.js';
 export { KernelsError, OutOfMemoryError } from './errors.js';
 export { Kernels } from './kernels.js';
+export { KernelsBase } from './kernels-base.js';
 export * as reference from './reference/index.js';
 export type {
   ActivationScale,

@@ -1,29 +1,13 @@
-import type { Arena } from './arena.js';
-import { instantiate, type KernelExports } from './binary.js';
+import { AttentionKernels } from './attention-kernels.js';
 import { needCount, needLength, needStride, span } from './checks.js';
 import { KernelsError } from './errors.js';
 import { pack } from './pack.js';
-import { Staging } from './staging.js';
-import type {
-  CausalAttentionShape,
-  GemmShape,
-  KernelStats,
-  KernelsOptions,
-  LatentAttentionShape,
-  LinearOptions,
-  PackOptions,
-  QuantizeOptions,
-  RmsNormOptions,
-  RopeShape,
-  SoftmaxOptions,
-  W8A8Options,
-  WeightData,
-} from './types.js';
+import type { GemmShape, LinearOptions, PackOptions, W8A8Options, WeightData } from './types.js';
 import { PackedWeight, type Weight } from './weight.js';
 
-const noOptions: LinearOptions & W8A8Options & QuantizeOptions & SoftmaxOptions & PackOptions = {};
+const noOptions: LinearOptions & W8A8Options & PackOptions = {};
 
-/** Layout of {@link KernelExports.linear} for `[k, n]` matrices. */
+/** Layout number of `[k, n]` matrices in the binary. */
 const COLUMNS = 2;
 
 /**
@@ -45,23 +29,10 @@ const COLUMNS = 2;
  * console.log(out); // -2, -2
  * ```
  */
-export class Kernels {
-  readonly arena: Arena;
-  readonly stats: KernelStats = { calls: 0, gemmRows: 0, gemmMacs: 0 };
-  readonly #wasm: KernelExports;
-  readonly #staging: Staging;
-
-  /** Instantiates the inlined binary against the arena's memory, synchronously. */
-  constructor(arena: Arena, options: KernelsOptions = {}) {
-    if (options.scratch !== undefined) arena.handle(options.scratch);
-    this.arena = arena;
-    this.#wasm = instantiate(arena.memory, arena.shared);
-    this.#staging = new Staging(arena, options.scratch);
-  }
-
+export class Kernels extends AttentionKernels {
   /** Copies a weight into the arena, in the order that its products need. */
   pack(weight: WeightData, options: PackOptions = noOptions): Weight {
-    return pack(weight, options, this.arena, this.#staging, this.#wasm);
+    return pack(weight, options, this.arena, this.staging, this.wasm);
   }
 
   /**
@@ -147,13 +118,13 @@ export class Kernels {
     needLength('out', out, span(m, outStride, rowCount));
     this.#countProduct(m, rowCount, w.cols);
     if (m === 0 || rowCount === 0) return;
-    const staging = this.#staging;
+    const staging = this.staging;
     staging.begin();
     const xAddress = staging.input(x);
     const outAddress = staging.output(out);
-    const scratch = staging.reserve(this.#wasm.linearScratchBytes(m, w.cols, mode));
+    const scratch = staging.reserve(this.wasm.linearScratchBytes(m, w.cols, mode));
     const scales = w.scales === 0 ? 0 : w.scales + (rowStart >> 7) * w.scaleStrideBytes;
-    this.#wasm.linear(
+    this.wasm.linear(
       w.formatCode,
       w.layoutCode,
       w.address + rowStart * w.strideBytes,
@@ -198,13 +169,13 @@ export class Kernels {
     needLength('out', out, span(m, outStride, w.cols));
     this.#countProduct(m, rowCount, w.cols);
     if (m === 0) return;
-    const staging = this.#staging;
+    const staging = this.staging;
     staging.begin();
     const xAddress = staging.input(x);
     const outAddress = staging.output(out);
-    const scratch = staging.reserve(this.#wasm.transposedScratchBytes(rowCount));
+    const scratch = staging.reserve(this.wasm.transposedScratchBytes(rowCount));
     const scales = w.scales === 0 ? 0 : w.scales + (rowStart >> 7) * w.scaleStrideBytes;
-    this.#wasm.linearTransposed(
+    this.wasm.linearTransposed(
       w.formatCode,
       w.address + rowStart * w.strideBytes,
       w.strideBytes,
@@ -225,44 +196,6 @@ export class Kernels {
     if (w.nanCells !== undefined) spreadNan(w.nanCells, 1, rowStart, rowCount, out, m, outStride);
   }
 
-  /**
-   * Quantises activations in tiles of 1 x 128 as {@link Kernels.linearW8A8} does.
-   *
-   * @param x - `[m, k]`
-   * @param codes - E4M3 codes `[m, k]`
-   * @param scales - `[m, ceil(k / 128)]`
-   */
-  quantizeActivations(
-    x: Float32Array,
-    codes: Uint8Array,
-    scales: Float32Array,
-    m: number,
-    k: number,
-    options: QuantizeOptions = noOptions,
-  ): void {
-    const xStride = options.xStride ?? k;
-    needCount('m', m, 0);
-    needCount('k', k, 1);
-    needStride('xStride', xStride, k);
-    needLength('x', x, span(m, xStride, k));
-    needLength('codes', codes, m * k);
-    needLength('scales', scales, m * Math.ceil(k / 128));
-    this.stats.calls++;
-    const staging = this.#staging;
-    staging.begin();
-    const xAddress = staging.input(x);
-    this.#wasm.quantizeActivations(
-      xAddress,
-      xStride * 4,
-      staging.output(codes),
-      staging.output(scales),
-      m,
-      k,
-      options.scale === 'powerOfTwo' ? 1 : 0,
-    );
-    staging.end();
-  }
-
   /** out `[m, n]` = a `[m, k]` times b, which is `[n, k]`, or `[k, n]` with `transposeB: false`. */
   gemm(a: Float32Array, b: Float32Array, out: Float32Array, shape: GemmShape): void {
     const { m, n, k } = shape;
@@ -281,13 +214,13 @@ export class Kernels {
     needLength('out', out, span(m, ldc, n));
     this.#countProduct(m, n, k);
     if (m === 0) return;
-    const staging = this.#staging;
+    const staging = this.staging;
     staging.begin();
     const aAddress = staging.input(a);
     const bAddress = staging.input(b);
     const outAddress = staging.output(out);
-    const scratch = staging.reserve(this.#wasm.linearScratchBytes(m, k, 0));
-    this.#wasm.linear(
+    const scratch = staging.reserve(this.wasm.linearScratchBytes(m, k, 0));
+    this.wasm.linear(
       0,
       transposed ? 1 : COLUMNS,
       bAddress,
@@ -307,290 +240,6 @@ export class Kernels {
       scratch,
     );
     staging.end();
-  }
-
-  /** y = x / sqrt(mean(x^2) + epsilon) * gain per row; x and out may be the same. */
-  rmsNorm(
-    x: Float32Array,
-    gain: Float32Array,
-    out: Float32Array,
-    rows: number,
-    cols: number,
-    options: RmsNormOptions,
-  ): void {
-    const xStride = options.xStride ?? cols;
-    const outStride = options.outStride ?? cols;
-    needCount('rows', rows, 0);
-    needCount('cols', cols, 1);
-    needStride('xStride', xStride, cols);
-    needStride('outStride', outStride, cols);
-    needLength('x', x, span(rows, xStride, cols));
-    needLength('gain', gain, cols);
-    needLength('out', out, span(rows, outStride, cols));
-    this.stats.calls++;
-    const staging = this.#staging;
-    staging.begin();
-    const xAddress = staging.input(x);
-    const gainAddress = staging.input(gain);
-    this.#wasm.rmsNorm(
-      xAddress,
-      xStride * 4,
-      gainAddress,
-      staging.output(out),
-      outStride * 4,
-      rows,
-      cols,
-      options.epsilon,
-    );
-    staging.end();
-  }
-
-  /**
-   * Rotary position embedding on interleaved pairs, in place: (a, b) -> (a cos - b sin, a sin + b cos).
-   *
-   * @param cosSin - `[maxPositions, dims]`, pairs (cos, sin)
-   * @param positions - `[rows]`, each a row of `cosSin`
-   */
-  rope(x: Float32Array, cosSin: Float32Array, positions: Int32Array, shape: RopeShape): void {
-    const { rows, heads, dims, rowStride, headStride, offset } = shape;
-    needCount('rows', rows, 0);
-    needCount('heads', heads, 1);
-    needCount('offset', offset, 0);
-    if (!Number.isInteger(dims / 2) || dims < 2) {
-      throw new KernelsError({
-        code: 'kernels/bad-size',
-        message: `expected an even number for dims, got ${dims}`,
-        value: dims,
-        remedy: 'rotary dimensions come in pairs',
-      });
-    }
-    needStride('headStride', headStride, 0);
-    needStride('rowStride', rowStride, 0);
-    needLength('x', x, rows === 0 ? 0 : offset + (rows - 1) * rowStride + (heads - 1) * headStride + dims);
-    needLength('positions', positions, rows);
-    const limit = Math.floor(cosSin.length / dims);
-    for (let i = 0; i < rows; i++) {
-      if (!(positions[i]! >= 0 && positions[i]! < limit)) throw badPosition(positions[i]!, limit);
-    }
-    this.stats.calls++;
-    const staging = this.#staging;
-    staging.begin();
-    const table = staging.input(cosSin);
-    const positionAddress = staging.input(positions);
-    this.#wasm.rope(
-      staging.output(x) + offset * 4,
-      table,
-      positionAddress,
-      rows,
-      heads,
-      dims,
-      rowStride * 4,
-      headStride * 4,
-    );
-    staging.end();
-  }
-
-  /** Softmax of scale * x per row, in place; a row of -Infinity only becomes zero. Exponentials within 2 units in the last place. */
-  softmax(x: Float32Array, rows: number, cols: number, options: SoftmaxOptions = noOptions): void {
-    const stride = options.stride ?? cols;
-    needCount('rows', rows, 0);
-    needCount('cols', cols, 1);
-    needStride('stride', stride, cols);
-    needLength('x', x, span(rows, stride, cols));
-    if (options.lengths !== undefined) needLength('lengths', options.lengths, rows);
-    this.stats.calls++;
-    const staging = this.#staging;
-    staging.begin();
-    const lengths = options.lengths === undefined ? 0 : staging.input(options.lengths);
-    this.#wasm.softmax(staging.output(x), stride * 4, rows, cols, options.scale ?? 1, lengths);
-    staging.end();
-  }
-
-  /** out = 1 / (1 + e^-x). */
-  sigmoid(x: Float32Array, out: Float32Array, n: number): void {
-    this.#elements(x, x, out, n);
-    this.#wasm.sigmoid(this.#staging.input(x), this.#staging.output(out), n);
-    this.#staging.end();
-  }
-
-  /** out = x / (1 + e^-x). */
-  silu(x: Float32Array, out: Float32Array, n: number): void {
-    this.#elements(x, x, out, n);
-    this.#wasm.silu(this.#staging.input(x), this.#staging.output(out), n);
-    this.#staging.end();
-  }
-
-  /** out = silu(gate) * up; out may be gate or up. */
-  siluMul(gate: Float32Array, up: Float32Array, out: Float32Array, n: number): void {
-    this.#elements(gate, up, out, n);
-    const gateAddress = this.#staging.input(gate);
-    this.#wasm.siluMul(gateAddress, this.#staging.input(up), this.#staging.output(out), n);
-    this.#staging.end();
-  }
-
-  /** out = x + y. */
-  add(x: Float32Array, y: Float32Array, out: Float32Array, n: number): void {
-    this.#elements(x, y, out, n);
-    const xAddress = this.#staging.input(x);
-    this.#wasm.add(xAddress, this.#staging.input(y), this.#staging.output(out), n);
-    this.#staging.end();
-  }
-
-  /** out += scale * x. */
-  addScaled(x: Float32Array, scale: number, out: Float32Array, n: number): void {
-    this.#elements(x, x, out, n);
-    this.#wasm.addScaled(this.#staging.input(x), scale, this.#staging.output(out), n);
-    this.#staging.end();
-  }
-
-  /** Rounds to bfloat16 precision, ties to even; out may be x. */
-  toBf16(x: Float32Array, out: Float32Array, n: number): void {
-    this.#elements(x, x, out, n);
-    this.#wasm.toBf16(this.#staging.input(x), this.#staging.output(out), n);
-    this.#staging.end();
-  }
-
-  /**
-   * Absorbed multi-head latent attention of one token over a paged cache of one layer (DeepSeek-V2, section 2.1):
-   * out[h] = sum_t softmax_t(scale * q[h] . cache[t]) * cache[t][0 .. rank).
-   *
-   * @param q - `[heads, rank + ropeDims]`, absorbed and rotated
-   * @param cache - `[blocks, blockSize, rank + ropeDims]`
-   * @param blockTable - physical block of each blockSize tokens
-   * @param out - `[heads, rank]`
-   */
-  latentAttention(
-    q: Float32Array,
-    cache: Float32Array,
-    blockTable: Int32Array,
-    out: Float32Array,
-    shape: LatentAttentionShape,
-  ): void {
-    const { heads, rank, ropeDims, contextLength, blockSize } = shape;
-    const qOffset = shape.qOffset ?? 0;
-    const outOffset = shape.outOffset ?? 0;
-    const tableOffset = shape.blockTableOffset ?? 0;
-    needCount('heads', heads, 1);
-    needCount('rank', rank, 1);
-    needCount('ropeDims', ropeDims, 0);
-    needCount('contextLength', contextLength, 1);
-    needCount('blockSize', blockSize, 1);
-    const width = rank + ropeDims;
-    const used = Math.ceil(contextLength / blockSize);
-    needLength('q', q, qOffset + heads * width);
-    needLength('out', out, outOffset + heads * rank);
-    needLength('blockTable', blockTable, tableOffset + used);
-    const blocks = Math.floor(cache.length / (blockSize * width));
-    for (let i = 0; i < used; i++) {
-      const block = blockTable[tableOffset + i]!;
-      if (!(block >= 0 && block < blocks)) throw badBlock(block, blocks);
-    }
-    this.stats.calls++;
-    const staging = this.#staging;
-    staging.begin();
-    const qAddress = staging.input(q) + qOffset * 4;
-    const cacheAddress = staging.input(cache);
-    const table = staging.input(blockTable) + tableOffset * 4;
-    const outAddress = staging.output(out) + outOffset * 4;
-    const scratch = staging.reserve(this.#wasm.latentScratchBytes(rank, ropeDims, contextLength));
-    this.#wasm.latentAttention(
-      qAddress,
-      cacheAddress,
-      table,
-      outAddress,
-      heads,
-      rank,
-      ropeDims,
-      contextLength,
-      blockSize,
-      shape.scale,
-      scratch,
-    );
-    staging.end();
-  }
-
-  /**
-   * Causal attention of one sequence over expanded keys and values: query i attends to keys 0 .. start + i.
-   *
-   * @param q - `[m, heads, qkDims]`
-   * @param k - `[t, heads, qkDims]`
-   * @param v - `[t, heads, vDims]`
-   * @param out - `[m, heads, vDims]`
-   */
-  causalAttention(
-    q: Float32Array,
-    k: Float32Array,
-    v: Float32Array,
-    out: Float32Array,
-    shape: CausalAttentionShape,
-  ): void {
-    const { m, t, heads, qkDims, vDims, start } = shape;
-    const qHead = shape.qHeadStride ?? qkDims;
-    const kHead = shape.kHeadStride ?? qkDims;
-    const vHead = shape.vHeadStride ?? vDims;
-    const outHead = shape.outHeadStride ?? vDims;
-    const qStride = shape.qStride ?? heads * qHead;
-    const kStride = shape.kStride ?? heads * kHead;
-    const vStride = shape.vStride ?? heads * vHead;
-    const outStride = shape.outStride ?? heads * outHead;
-    needCount('m', m, 0);
-    needCount('heads', heads, 1);
-    needCount('qkDims', qkDims, 1);
-    needCount('vDims', vDims, 1);
-    needCount('start', start, 0);
-    needCount('t', t, start + m);
-    needStride('qHeadStride', qHead, 0);
-    needStride('kHeadStride', kHead, 0);
-    needStride('vHeadStride', vHead, 0);
-    needStride('outHeadStride', outHead, vDims);
-    needStride('qStride', qStride, 0);
-    needStride('kStride', kStride, 0);
-    needStride('vStride', vStride, 0);
-    needStride('outStride', outStride, vDims);
-    needLength('q', q, span(m, qStride, (heads - 1) * qHead + qkDims));
-    needLength('k', k, span(start + m, kStride, (heads - 1) * kHead + qkDims));
-    needLength('v', v, span(start + m, vStride, (heads - 1) * vHead + vDims));
-    needLength('out', out, span(m, outStride, (heads - 1) * outHead + vDims));
-    this.stats.calls++;
-    if (m === 0) return;
-    const staging = this.#staging;
-    staging.begin();
-    const qAddress = staging.input(q);
-    const kAddress = staging.input(k);
-    const vAddress = staging.input(v);
-    const outAddress = staging.output(out);
-    const scratch = staging.reserve(this.#wasm.causalScratchBytes(qkDims, vDims, start + m));
-    this.#wasm.causalAttention(
-      qAddress,
-      kAddress,
-      vAddress,
-      outAddress,
-      m,
-      heads,
-      qkDims,
-      vDims,
-      start,
-      shape.scale,
-      qStride * 4,
-      kStride * 4,
-      vStride * 4,
-      outStride * 4,
-      qHead * 4,
-      kHead * 4,
-      vHead * 4,
-      outHead * 4,
-      scratch,
-    );
-    staging.end();
-  }
-
-  #elements(x: Float32Array, y: Float32Array, out: Float32Array, n: number): void {
-    needCount('n', n, 0);
-    needLength('x', x, n);
-    needLength('y', y, n);
-    needLength('out', out, n);
-    this.stats.calls++;
-    this.#staging.begin();
   }
 
   #countProduct(m: number, rows: number, cols: number): void {
@@ -651,23 +300,5 @@ function needsRows(): KernelsError {
     message: 'row ranges and transposed products need a weight in layout rows, got panels',
     value: 'panels',
     remedy: "pack the weight with { layout: 'rows' }",
-  });
-}
-
-function badPosition(position: number, limit: number): KernelsError {
-  return new KernelsError({
-    code: 'kernels/bad-position',
-    message: `expected positions from 0 to ${limit - 1}, got ${position}`,
-    value: position,
-    remedy: 'pass a longer cosSin table, or shorter sequences',
-  });
-}
-
-function badBlock(block: number, blocks: number): KernelsError {
-  return new KernelsError({
-    code: 'kernels/bad-block',
-    message: `expected block ids from 0 to ${blocks - 1}, got ${block}`,
-    value: block,
-    remedy: 'pass the block table of this cache',
   });
 }

@@ -151,19 +151,23 @@ describe('linear', () => {
 describe('linearW8A8', () => {
   it('equals the reference bit for bit', () => {
     fc.assert(
-      fc.property(shapes, fc.constantFrom<'f32' | 'powerOfTwo'>('f32', 'powerOfTwo'), ({ rows, cols, m, seed, layout, gap }, scale) => {
-        arena.scope(() => {
-          const random = generator(seed);
-          const data = randomWeight('e4m3fn', rows, cols, random);
-          const x = normal(m * cols, random, 10 ** (random() * 8 - 4));
-          const options = { scale, outStride: rows + gap };
-          const expected = new Float32Array(m * (rows + gap));
-          reference.linearW8A8(data, x, expected, m, options);
-          const actual = new Float32Array(m * (rows + gap));
-          kernels.linearW8A8(kernels.pack(data, { layout }), x, actual, m, options);
-          expect(actual).toEqual(expected);
-        });
-      }),
+      fc.property(
+        shapes,
+        fc.constantFrom<'f32' | 'powerOfTwo'>('f32', 'powerOfTwo'),
+        ({ rows, cols, m, seed, layout, gap }, scale) => {
+          arena.scope(() => {
+            const random = generator(seed);
+            const data = randomWeight('e4m3fn', rows, cols, random);
+            const x = normal(m * cols, random, 10 ** (random() * 8 - 4));
+            const options = { scale, outStride: rows + gap };
+            const expected = new Float32Array(m * (rows + gap));
+            reference.linearW8A8(data, x, expected, m, options);
+            const actual = new Float32Array(m * (rows + gap));
+            kernels.linearW8A8(kernels.pack(data, { layout }), x, actual, m, options);
+            expect(actual).toEqual(expected);
+          });
+        },
+      ),
       { numRuns: 100, seed: 5 },
     );
   });

@@ -40,6 +40,8 @@ export function randomWeight(
     return (code & 0x7f) === 0x7f ? code & 0x80 : code;
   });
   if (!scaled) return { format, rows, cols, data };
-  const scales = normal(Math.ceil(rows / 128) * Math.ceil(cols / 128), random).map((s) => Math.abs(s) * 0.01 + 1e-4);
+  const scales = normal(Math.ceil(rows / 128) * Math.ceil(cols / 128), random).map(
+    (s) => Math.abs(s) * 0.01 + 1e-4,
+  );
   return { format, rows, cols, data, scales };
 }

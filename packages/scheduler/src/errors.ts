@@ -10,7 +10,8 @@ export type SchedulerErrorCode =
   | 'scheduler/too-long'
   | 'scheduler/unknown-request'
   | 'scheduler/unknown-step'
-  | 'scheduler/bad-outcomes';
+  | 'scheduler/bad-outcomes'
+  | 'scheduler/not-steady';
 
 /** Every error that `@moestack/scheduler` throws. Nothing has changed when one is thrown. */
 export class SchedulerError extends MoestackError {

@@ -5,27 +5,17 @@ import type { SchedulerState } from './state.js';
 /**
  * Fills a plan with the next compute step of a stage: first its sequences in order of admission, then, where requests
  * are admitted and no block was missing, the head of the queue. The budget counts new tokens.
- *
- * @param fusedSteps - decode steps the plan stands for; more than 1 only as `countSteadySteps` allows.
  */
-export function planCompute(
-  state: SchedulerState,
-  stage: Stage,
-  plan: PlanRecord,
-  fusedSteps: number,
-  nowUs: number,
-): void {
+export function planCompute(state: SchedulerState, stage: Stage, plan: PlanRecord, nowUs: number): void {
   const { requests } = state;
   let budget = stage.tokenBudget;
   stage.starved = false;
-  plan.fusedSteps = fusedSteps;
   const busyElsewhere = stage.busy > 0;
   let slot = stage.active.head;
   while (slot >= 0 && budget > 0) {
     if (requests.inStep[slot] === 0) {
       const tokens = Math.min(requests.known(slot) - requests.computed[slot]!, budget);
-      const until = requests.computed[slot]! + tokens + fusedSteps - 1;
-      const missing = stage.lacking(slot, until);
+      const missing = stage.lacking(slot, requests.computed[slot]! + tokens);
       if (missing > stage.freeBlocks) {
         stage.starved = true;
         if (!freeBlocks(state, stage, slot, missing, busyElsewhere)) break;

@@ -63,6 +63,13 @@ export class PlanRecord implements StepPlan {
     this.blockCounts[row] = this.#copyTable(row, stage, stage.seatOf[slot]!);
   }
 
+  /** Takes over blocks that the sequences of a compute plan got since they were added. */
+  refreshTables(stage: Stage): void {
+    for (let row = 0; row < this.sequences; row++) {
+      this.blockCounts[row] = this.#copyTable(row, stage, stage.seatOf[this.requestIds[row]!]!);
+    }
+  }
+
   /** Adds a sequence of `contextStart` computed tokens to a transfer plan. */
   addTransfer(slot: number, source: Stage, target: Stage, contextStart: number): void {
     const row = this.sequences++;

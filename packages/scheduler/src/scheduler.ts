@@ -7,7 +7,7 @@ import { planTransfer } from './plan-transfer.js';
 import { Ending, Phase } from './request-table.js';
 import type { Stage } from './stage.js';
 import { SchedulerState } from './state.js';
-import { countSteadySteps } from './steady-steps.js';
+import { countSteadySteps, fusePlan } from './steady-steps.js';
 import { completeCompute, completeTransfer, requeueAll } from './step-effects.js';
 import type {
   RequestState,
@@ -139,28 +139,48 @@ export class Scheduler {
    * then transfers, then prefill.
    *
    * @param nowUs - the caller's clock; used for statistics only.
-   * @param maxFusedSteps - lets the plan stand for up to this many identical decode steps (see
-   * {@link Scheduler.steadySteps}); its `fusedSteps` says for how many. Blocks for all of them are in its table.
    */
-  schedule(nowUs: number, maxFusedSteps = 1): StepPlan | undefined {
+  schedule(nowUs: number): StepPlan | undefined {
     const { entry, last } = this.#state;
-    const plan = this.#planCompute(last, nowUs, maxFusedSteps);
+    const plan = this.#planCompute(last, nowUs);
     if (plan !== undefined || entry === last) return plan;
-    return this.#planTransfer(nowUs) ?? this.#planCompute(entry, nowUs, 1);
+    return this.#planTransfer(nowUs) ?? this.#planCompute(entry, nowUs);
   }
 
   /**
-   * How many of the next steps of the decoding stage are the same decode step again: same sequences, one token each,
-   * blocks free for all of them, nobody admitted, and nobody at its length before the last of them. 0 if the next step
-   * is of another kind, or while a step of that stage is in flight. What comes from outside (a new request, a
-   * cancellation, EOS, the end of a prefill step or transfer) is the caller's to see coming.
+   * How many steps of the decoding stage are the same decode step again: same sequences, one token each, blocks free
+   * for all of them, nobody admitted, and nobody at its length before the last of them. Counted from the step in
+   * flight there (so it is at least 1 for a decode step), or from the next one if there is none; 0 for other steps.
+   * What comes from outside (a request, a cancellation, EOS, the end of a prefill step or transfer) is the caller's
+   * to see coming.
    */
   steadySteps(): number {
-    return countSteadySteps(this.#state);
+    return countSteadySteps(this.#state, this.#decodePlan());
   }
 
   /**
-   * Takes in what a step did. For a fused plan `tokens` holds the last token of each sequence.
+   * Makes the decode plan in flight stand for `steps` steps, so that a simulation, or an engine that decodes several
+   * tokens at a go, need not come back for each. Blocks for all of them are added to its tables.
+   *
+   * @param steps - from 1 to {@link Scheduler.steadySteps}.
+   * @throws SchedulerError `scheduler/unknown-step`, or `scheduler/not-steady` for more steps than that.
+   */
+  fuse(stepId: number, steps: number): void {
+    const plan = this.#inFlight[this.#find(stepId)]!;
+    const most = plan === this.#decodePlan() ? this.steadySteps() : 0;
+    if (plan.fusedSteps !== 1 || !Number.isInteger(steps) || steps < 1 || steps > most) {
+      throw new SchedulerError({
+        code: 'scheduler/not-steady',
+        message: `expected an integer from 1 to ${plan.fusedSteps === 1 ? most : 0} for steps, got ${steps}`,
+        value: steps,
+        remedy: 'fuse a plan once, as soon as it is made, with at most steadySteps() steps',
+      });
+    }
+    fusePlan(this.#state, plan, steps);
+  }
+
+  /**
+   * Takes in what a step did. For a fused plan the arrays speak of the last of its steps.
    *
    * @throws SchedulerError `scheduler/unknown-step`, or `scheduler/bad-outcomes` for arrays that do not fit the plan.
    */
@@ -188,12 +208,11 @@ export class Scheduler {
     this.#release(plan);
   }
 
-  #planCompute(stage: Stage, nowUs: number, maxFusedSteps: number): StepPlan | undefined {
+  #planCompute(stage: Stage, nowUs: number): StepPlan | undefined {
     if (stage.stepsInFlight >= stage.maxStepsInFlight) return undefined;
-    const fused = maxFusedSteps > 1 ? Math.max(1, Math.min(maxFusedSteps, this.steadySteps())) : 1;
     const pool = this.#computePlans[stage.index]!;
     const plan = pool.take();
-    planCompute(this.#state, stage, plan, fused, nowUs);
+    planCompute(this.#state, stage, plan, nowUs);
     if (plan.sequences === 0) {
       pool.give(plan);
       return undefined;
@@ -218,6 +237,17 @@ export class Scheduler {
     plan.startedUs = nowUs;
     this.#inFlight.push(plan);
     return plan;
+  }
+
+  /** The only compute plan in flight on the last stage, if there is exactly one. */
+  #decodePlan(): PlanRecord | undefined {
+    const { last } = this.#state;
+    if (last.stepsInFlight !== 1) return undefined;
+    for (let i = 0; i < this.#inFlight.length; i++) {
+      const plan = this.#inFlight[i]!;
+      if (plan.stage === last.index && plan.kind === 'compute') return plan;
+    }
+    return undefined;
   }
 
   #find(stepId: number): number {

@@ -1,22 +1,27 @@
+import type { PlanRecord } from './plan-record.js';
 import { fitsTransfer } from './plan-transfer.js';
+import { Ending } from './request-table.js';
 import type { Stage } from './stage.js';
 import type { SchedulerState } from './state.js';
 
 /**
- * How many of the next steps of the last stage are pure decode steps of the same sequences, with blocks for all of
- * them, no admission, and no sequence reaching its length before the last of them. See {@link Scheduler.steadySteps}.
+ * Steps of the last stage, from `plan` on if it is in flight there, else from the next one on, that are pure decode
+ * steps of the same sequences. See {@link Scheduler.steadySteps}.
  */
-export function countSteadySteps(state: SchedulerState): number {
+export function countSteadySteps(state: SchedulerState, plan: PlanRecord | undefined): number {
   const { requests, last } = state;
   const { active } = last;
-  if (last.stepsInFlight > 0 || active.size === 0 || active.size > last.tokenBudget) return 0;
+  if (last.stepsInFlight > (plan === undefined ? 0 : 1)) return 0;
+  if (active.size === 0 || active.size > last.tokenBudget) return 0;
+  // A sequence that arrived since the plan was made joins the next step.
+  if (plan !== undefined && plan.sequences !== active.size) return 0;
   let steps = Number.POSITIVE_INFINITY;
   for (let slot = active.head; slot >= 0; slot = active.after(slot)) {
-    if (!requests.decodes(slot)) return 0;
+    if (!requests.decodes(slot) || requests.ending[slot] !== Ending.none) return 0;
     const remaining = requests.maxNewTokens[slot]! - requests.generated[slot]!;
     if (remaining < steps) steps = remaining;
   }
-  if (admits(state)) return 0;
+  if (admits(state)) return plan === undefined ? 0 : 1;
   let low = 0;
   // Needed blocks grow with the steps, so the last affordable count can be bisected.
   while (low < steps) {
@@ -25,6 +30,17 @@ export function countSteadySteps(state: SchedulerState): number {
     else steps = middle - 1;
   }
   return low;
+}
+
+/** Makes a decode plan in flight stand for `steps` steps, no more than {@link countSteadySteps} says. */
+export function fusePlan(state: SchedulerState, plan: PlanRecord, steps: number): void {
+  const { requests, last } = state;
+  for (let row = 0; row < plan.sequences; row++) {
+    const slot = plan.requestIds[row]!;
+    last.grow(slot, last.lacking(slot, requests.computed[slot]! + steps));
+  }
+  plan.refreshTables(last);
+  plan.fusedSteps = steps;
 }
 
 /** Whether the next step would take in a waiting request. Free blocks only shrink meanwhile, so one look is enough. */

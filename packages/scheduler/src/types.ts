@@ -71,7 +71,7 @@ export interface StepPlan {
   readonly decodeSequences: number;
   /** New tokens of the step that belong to no decode sequence. */
   readonly prefillTokens: number;
-  /** Identical decode steps that this plan stands for; 1 unless {@link Scheduler.schedule} was asked to fuse. */
+  /** Identical decode steps that this plan stands for; 1 until {@link Scheduler.fuse} says otherwise. */
   readonly fusedSteps: number;
 }
 

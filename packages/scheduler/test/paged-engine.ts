@@ -19,7 +19,8 @@ export class PagedEngine {
   completedRequests = 0;
   readonly #scheduler: Scheduler;
   readonly #blockSize: number;
-  readonly #caches: Map<number, string>[];
+  /** Per stage: what each place holds, as `request:position`. */
+  readonly #caches: Map<string, string>[];
   #nextUid = 0;
 
   constructor(scheduler: Scheduler, blockSize: number, stages: number) {
@@ -30,7 +31,7 @@ export class PagedEngine {
 
   submit(promptTokens: number, maxNewTokens: number, priority: number): void {
     const id = this.#scheduler.submit({ promptTokens, maxNewTokens, arrivalUs: 0, priority });
-    const uses = [...this.inFlight].some((plan) => this.#rowOf(plan, id) >= 0);
+    const uses = this.inFlight.some((plan) => this.#rowOf(plan, id) >= 0);
     if (this.live.has(id) || uses) throw new Error(`id ${id} is given out twice`);
     this.live.set(id, { uid: this.#nextUid++, promptTokens, maxNewTokens, generated: 0, ending: false });
   }

@@ -57,7 +57,7 @@ export function rope(x: Float32Array, cosSin: Float32Array, positions: Int32Arra
 
 /**
  * Softmax of scale * x per row, in place; columns beyond `lengths[row]` become 0, and so does a row whose logits are all
- * -Infinity. Exponentials are those of float64, so the kernel agrees within a few units in the last place only.
+ * -Infinity. Exponentials and their sum are those of float64, so the kernel agrees within a few units in the last place.
  */
 export function softmax(x: Float32Array, rows: number, cols: number, options: SoftmaxOptions = {}): void {
   const stride = options.stride ?? cols;
@@ -69,7 +69,7 @@ export function softmax(x: Float32Array, rows: number, cols: number, options: So
     for (let c = 0; c < length; c++) max = Math.max(max, f(x[start + c]! * scale));
     let sum = 0;
     for (let c = 0; c < length; c++) {
-      const e = max === -Infinity ? 0 : Math.exp(f(x[start + c]! * scale) - max);
+      const e = max === -Infinity ? 0 : Math.exp(f(f(x[start + c]! * scale) - max));
       x[start + c] = e;
       sum += e;
     }

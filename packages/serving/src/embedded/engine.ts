@@ -5,41 +5,10 @@ import type { BackendMetrics } from '../backend.js';
 import type { Clock } from '../clock.js';
 import { ServingError } from '../errors.js';
 import { BatchHistogram } from './batch-histogram.js';
-import type { FromWorker, PlacedLogprobs, SequenceSetup } from './protocol.js';
+import type { FromWorker, PlacedLogprobs } from './protocol.js';
+import { type EndReason, Running, type Submission } from './running.js';
 import { StagePort } from './stage-port.js';
 import type { StageChannel } from './stage-worker.js';
-
-/** Why a continuation ended: the end-of-text token, the sink's wish, or the length. */
-export type EndReason = 'eos' | 'stop' | 'length';
-
-/** Who receives a continuation. */
-export interface TokenSink {
-  /** @returns whether the text ends before this token. */
-  onToken(token: number, logprobs: TokenLogprobs | undefined): boolean;
-  onPromptLogprobs(position: number, logprobs: TokenLogprobs): void;
-  /** After the first step, when all that is to be said about the prompt was said. */
-  onEnd(reason: EndReason): void;
-  onError(error: unknown): void;
-}
-
-/** A request for the engine. */
-export interface Submission {
-  readonly prompt: Int32Array;
-  readonly maxNewTokens: number;
-  readonly setup: SequenceSetup;
-  readonly sink: TokenSink;
-}
-
-interface Running {
-  readonly id: number;
-  readonly setup: SequenceSetup;
-  readonly sink: TokenSink;
-  readonly tokens: Int32Array;
-  readonly maxTokens: number;
-  length: number;
-  /** How many of the tokens each stage knows; 0 = it was never told of this request. */
-  readonly known: Int32Array;
-}
 
 /**
  * Drives the scheduler: hands its plans to the ranks, their outcomes back to it, tokens to the sinks. Everything here
@@ -86,17 +55,12 @@ export class Engine {
    */
   submit(submission: Submission): () => void {
     if (this.#failure !== undefined) throw this.#failure;
-    const { prompt, maxNewTokens, setup, sink } = submission;
     const id = this.#scheduler.submit({
-      promptTokens: prompt.length,
-      maxNewTokens,
+      promptTokens: submission.prompt.length,
+      maxNewTokens: submission.maxNewTokens,
       arrivalUs: this.#clock.nowUs(),
     });
-    const maxTokens = prompt.length + maxNewTokens;
-    const tokens = new Int32Array(maxTokens);
-    tokens.set(prompt);
-    const known = new Int32Array(this.#stages.length);
-    const running: Running = { id, setup, sink, tokens, maxTokens, length: prompt.length, known };
+    const running = new Running(id, submission, this.#stages.length);
     this.#running.set(id, running);
     this.#guard(() => this.#pump());
     return () => this.#cancel(running);
@@ -136,27 +100,10 @@ export class Engine {
   #startStep(plan: StepPlan): void {
     const stage = this.#stages[plan.stage]!;
     for (let i = 0; i < plan.sequences; i++) {
-      const running = this.#running.get(plan.requestIds[i]!);
-      if (running !== undefined) this.#tell(running, plan.stage);
+      this.#running.get(plan.requestIds[i]!)?.tell(plan.stage, stage.channel);
     }
     const buffer = stage.begin(plan);
     stage.channel.post({ type: 'step', buffer });
-  }
-
-  /** Sends a stage the tokens of a request that it has not seen. */
-  #tell(running: Running, stage: number): void {
-    const { id, length } = running;
-    const from = running.known[stage]!;
-    if (from === length) return;
-    const tokens = running.tokens.slice(from, length);
-    this.#stages[stage]!.channel.post({
-      type: 'tokens',
-      id,
-      from,
-      tokens,
-      ...(from === 0 && { setup: running.setup }),
-    });
-    running.known[stage] = length;
   }
 
   #startTransfer(plan: StepPlan): void {
@@ -205,13 +152,7 @@ export class Engine {
     for (let i = 0; i < plan.sequences; i++) {
       const running = this.#running.get(plan.requestIds[i]!);
       if (running === undefined || plan.samples[i] !== 1) continue;
-      const reason = this.#take(
-        running,
-        stage,
-        step.tokens[i]!,
-        step.finished[i] === 1,
-        sampled.get(running.id),
-      );
+      const reason = running.take(stage, step.tokens[i]!, step.finished[i] === 1, sampled.get(running.id));
       if (reason === undefined) continue;
       step.finished[i] = 1;
       ended.push([running, reason]);
@@ -221,21 +162,6 @@ export class Engine {
       this.#forget(running);
       running.sink.onEnd(reason);
     }
-  }
-
-  /** Takes a sampled token. Returns why the text ends here, if it does. */
-  #take(
-    running: Running,
-    stage: number,
-    token: number,
-    isEos: boolean,
-    logprobs: TokenLogprobs | undefined,
-  ): EndReason | undefined {
-    running.tokens[running.length++] = token;
-    running.known[stage] = running.length;
-    if (isEos) return 'eos';
-    if (running.sink.onToken(token, logprobs)) return 'stop';
-    return running.length === running.maxTokens ? 'length' : undefined;
   }
 
   #stepFailed(stage: number, buffer: number, error: unknown): void {
@@ -260,7 +186,7 @@ export class Engine {
   #forget(running: Running): void {
     this.#running.delete(running.id);
     this.#stages.forEach((stage, index) => {
-      if (running.known[index]! > 0) stage.channel.post({ type: 'release', id: running.id });
+      if (running.isKnownTo(index)) stage.channel.post({ type: 'release', id: running.id });
     });
   }
 

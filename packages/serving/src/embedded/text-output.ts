@@ -1,8 +1,8 @@
 import type { Detokenizer, Tokenizer, TokenLogprobs } from '@moestack/model';
 import type { BackendEvent, PromptLogprob, TokenLogprob, Usage } from '../backend.js';
-import type { EndReason, TokenSink } from './engine.js';
 import { EventQueue } from './event-queue.js';
 import { PromptScores } from './prompt-scores.js';
+import type { EndReason, TokenSink } from './running.js';
 import { StopMatcher } from './stop-matcher.js';
 import { tokenLogprob } from './token-logprob.js';
 

@@ -1,0 +1,10 @@
+import { fileURLToPath } from 'node:url';
+import { openRuntime } from '../src/index.js';
+const rt = await openRuntime(fileURLToPath(new URL('../fp8', import.meta.url)), { blocks: 256, maxBatchTokens: 256, maxSequences: 16, maxContextTokens: 256 });
+const n = 16;
+const b = { sequences: n, tokens: Int32Array.from({ length: n }, (_, i) => (i * 7919 + 13) % 1024), tokenOffsets: Int32Array.from({ length: n + 1 }, (_, i) => i), contextStarts: new Int32Array(n).fill(128), blockTables: Int32Array.from({ length: n * 16 }, (_, i) => i), blockTableStride: 16 };
+for (let i = 0; i < 300; i++) rt.forward(b);
+const h = process.memoryUsage().heapUsed;
+console.log('start');
+for (let i = 0; i < 1000; i++) rt.forward(b);
+console.log('end', (process.memoryUsage().heapUsed - h) / 1000, 'bytes per step');
