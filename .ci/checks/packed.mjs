@@ -84,7 +84,7 @@ for (const { name, manifest } of packages) {
     const doctor = execFileSync(join(folder, 'node_modules/.bin', bin), ['doctor', '--json'], {
       encoding: 'utf8',
     });
-    JSON.parse(doctor);
+    for (const line of doctor.trim().split('\n')) JSON.parse(line);
   }
   console.log(`${manifest.name}: packed, installed alone, imported and required (${entries.join(', ')})`);
 }

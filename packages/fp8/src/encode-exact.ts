@@ -29,26 +29,18 @@ export function encodeValue(
   // Beyond this, `scaled` would be fine but the shift below would leave 32 bits.
   if (exponent + bias > 2 ** spec.exponentBits) return overflow(spec, policy, negative);
   const scaled = magnitude * powerOfTwo(mantissaBits - exponent);
-  const units = roundUnits(scaled, policy.rounding, negative, random);
-  // `units` holds the hidden bit, which raises the exponent field of normals by one.
-  const code = ((exponent + bias - 1) << mantissaBits) + units;
+  // The integer part holds the hidden bit, which raises the exponent field of normals by one.
+  const truncated = ((exponent + bias - 1) << mantissaBits) + Math.floor(scaled);
+  const rest = scaled - Math.floor(scaled);
+  const goesUp = rest !== 0 && roundsUp(truncated, rest, policy.rounding, negative, random);
+  const code = goesUp ? truncated + 1 : truncated;
   if (code > maxCode) return overflow(spec, policy, negative);
   return code === 0 && special === 'fnuz' ? 0 : code | sign;
 }
 
-function roundUnits(
-  scaled: number,
-  rounding: Rounding,
-  negative: boolean,
-  random: (() => number) | undefined,
-): number {
-  const units = Math.floor(scaled);
-  const rest = scaled - units;
-  return rest !== 0 && roundsUp(units, rest, rounding, negative, random) ? units + 1 : units;
-}
-
+/** Whether the magnitude goes to the next code; `nearestEven` prefers the even code. */
 function roundsUp(
-  units: number,
+  code: number,
   rest: number,
   rounding: Rounding,
   negative: boolean,
@@ -56,7 +48,7 @@ function roundsUp(
 ): boolean {
   switch (rounding) {
     case 'nearestEven':
-      return rest > 0.5 || (rest === 0.5 && units % 2 === 1);
+      return rest > 0.5 || (rest === 0.5 && code % 2 === 1);
     case 'nearestAway':
       return rest >= 0.5;
     case 'towardZero':

@@ -93,8 +93,9 @@ function highWords(values: Float32Array | Float64Array): {
 }
 
 function hasFastPath(spec: FormatSpec, policy: EncodePolicy): boolean {
-  // A float32 normal must be a normal or subnormal of the format by exponent arithmetic alone.
-  return policy.rounding === 'nearestEven' && spec.special !== 'scale' && spec.bias <= 127;
+  // Rebasing the exponent needs a bias that float32 covers; even codes show in the last kept mantissa bit.
+  const rebases = spec.bias <= 127 && spec.mantissaBits > 0;
+  return policy.rounding === 'nearestEven' && spec.special !== 'scale' && rebases;
 }
 
 /**

@@ -271,8 +271,7 @@ export class Arena {
     }
     const start = this.#top;
     const end = start + Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
-    if (end > this.capacityBytes)
-      throw new OutOfMemoryError('an allocation', bytes, this.capacityBytes - start);
+    if (end > this.#limit) throw new OutOfMemoryError('an allocation', bytes, this.#limit - start);
     this.#top = end;
     if (start < this.#highWater) {
       new Uint8Array(this.#buffer, start, Math.min(end, this.#highWater) - start).fill(0);

@@ -42,14 +42,28 @@ export default defineBench({
 });
 
 function open(directory: string): Promise<ModelRuntime> {
-  return openRuntime(directory, { blocks: 16 * 16, maxBatchTokens: PROMPT, maxSequences: 16, maxContextTokens: 256 });
+  return openRuntime(directory, {
+    blocks: 16 * 16,
+    maxBatchTokens: PROMPT,
+    maxSequences: 16,
+    maxContextTokens: 256,
+  });
 }
 
 function groupsOf(subject: Subject, llama: Awaited<ReturnType<typeof openLlama>>): BenchGroup[] {
   const prompt = Math.min(PROMPT, subject.runtime.limits.maxContextTokens);
-  const decodePeer =
-    llama && { name: 'llama.cpp decode 1', unit: 'tokens/s', work: LLAMA_DECODE, run: () => llama.decode(LLAMA_DECODE) };
-  const prefillPeer = llama && { name: 'llama.cpp prefill', unit: 'tokens/s', work: prompt, run: () => llama.prefill(prompt) };
+  const decodePeer = llama && {
+    name: 'llama.cpp decode 1',
+    unit: 'tokens/s',
+    work: LLAMA_DECODE,
+    run: () => llama.decode(LLAMA_DECODE),
+  };
+  const prefillPeer = llama && {
+    name: 'llama.cpp prefill',
+    unit: 'tokens/s',
+    work: prompt,
+    run: () => llama.prefill(prompt),
+  };
   return [
     group(subject, 'decode 1', decodeBatch(subject.runtime, 1), decodePeer),
     group(subject, 'decode 8', decodeBatch(subject.runtime, 8)),
@@ -68,11 +82,26 @@ function group(subject: Subject, what: string, batch: StepBatch, peer?: BenchCas
   const recorded = recordCalls(runtime.kernels, step);
   const aim = subject.aims[what];
   const ratios: BenchRatio[] = [
-    { name: `${name}, share of its products`, numerator: name, denominator: `${name}, products only`, ...(aim === undefined ? {} : { aim }) },
-    { name: `${name}, share of its kernel calls`, numerator: name, denominator: `${name}, kernel calls only` },
+    {
+      name: `${name}, share of its products`,
+      numerator: name,
+      denominator: `${name}, products only`,
+      ...(aim === undefined ? {} : { aim }),
+    },
+    {
+      name: `${name}, share of its kernel calls`,
+      numerator: name,
+      denominator: `${name}, kernel calls only`,
+    },
   ];
   const isPeered = subject.name === 'synthetic' && (what === 'decode 1' || what === 'prefill');
-  if (isPeered) ratios.push({ name: `${name} over llama.cpp`, numerator: name, denominator: `llama.cpp ${what}`, aim: 0.5 });
+  if (isPeered)
+    ratios.push({
+      name: `${name} over llama.cpp`,
+      numerator: name,
+      denominator: `llama.cpp ${what}`,
+      aim: 0.5,
+    });
   return {
     name,
     cases: [

@@ -3,7 +3,15 @@ import type { Kernels } from '@moestack/kernels';
 /** Names of the kernel calls that are matrix products. */
 const PRODUCTS = ['linear', 'linearTransposed', 'linearW8A8'] as const;
 /** Everything else that a step calls. */
-const OTHERS = ['rmsNorm', 'rope', 'siluMul', 'add', 'addScaled', 'latentAttention', 'causalAttention'] as const;
+const OTHERS = [
+  'rmsNorm',
+  'rope',
+  'siluMul',
+  'add',
+  'addScaled',
+  'latentAttention',
+  'causalAttention',
+] as const;
 
 /** The kernel calls of one step, to be run again with nothing between them. */
 export interface RecordedCalls {

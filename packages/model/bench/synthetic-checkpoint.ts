@@ -37,7 +37,12 @@ export const syntheticConfig = {
   tie_word_embeddings: false,
   bos_token_id: null,
   eos_token_id: null,
-  quantization_config: { quant_method: 'fp8', fmt: 'e4m3', activation_scheme: 'dynamic', weight_block_size: [128, 128] },
+  quantization_config: {
+    quant_method: 'fp8',
+    fmt: 'e4m3',
+    activation_scheme: 'dynamic',
+    weight_block_size: [128, 128],
+  },
 };
 
 interface Entry {
@@ -83,7 +88,13 @@ function entriesOf(spec: TensorSpec, random: Random): Entry[] {
     const blocks = Math.ceil(rows / 128) * Math.ceil(cols / 128);
     const shape = [Math.ceil(rows / 128), Math.ceil(cols / 128)];
     return [
-      { name, dtype: 'F8_E4M3', shape: [rows, cols], bytes: rows * cols, fill: (target) => random.codes(target) },
+      {
+        name,
+        dtype: 'F8_E4M3',
+        shape: [rows, cols],
+        bytes: rows * cols,
+        fill: (target) => random.codes(target),
+      },
       {
         name: `${name}_scale_inv`,
         dtype: 'F32',

@@ -27,8 +27,8 @@ const ids = Int32Array.from(golden.logits.token_ids);
 const passages = readFileSync(fixturePath(`${folder}/heldout.jsonl`), 'utf8')
   .trim()
   .split('\n')
-  .map((line) => JSON.parse(line) as { ids?: number[]; token_ids?: number[] })
-  .map((passage) => passage.ids ?? passage.token_ids ?? []);
+  .map((line) => JSON.parse(line) as { token_ids: number[] })
+  .map((passage) => passage.token_ids);
 
 describe.each([
   { weights: 'bf16', directory: fixturePath(folder) },

@@ -22,6 +22,8 @@ export function countSteadySteps(state: SchedulerState, plan: PlanRecord | undef
     if (remaining < steps) steps = remaining;
   }
   if (admits(state)) return plan === undefined ? 0 : 1;
+  // After a step that ran out of blocks newcomers are kept out; the next step lets them in again.
+  if (plan !== undefined && last.starved) return 1;
   let low = 0;
   // Needed blocks grow with the steps, so the last affordable count can be bisected.
   while (low < steps) {

@@ -72,7 +72,7 @@ describe('steadySteps', () => {
         fusedPlans += fused.plans;
         preemptions += single.scheduler.stats.preemptions;
       }),
-      { seed: 20_250_103, numRuns: 600 },
+      { seed: 20_250_103, numRuns: 1000 },
     );
     expect(fusedPlans).toBeLessThan(singlePlans / 3);
     expect(preemptions).toBeGreaterThan(500);

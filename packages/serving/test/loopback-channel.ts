@@ -45,7 +45,7 @@ export class LoopbackChannel implements StageChannel {
     }
     if (message.type === 'step') this.#later(() => this.#step(message.buffer));
     if (message.type === 'import') {
-      this.#later(() => this.#onMessage({ type: 'imported', buffer: message.buffer, bytes: 16 }));
+      setImmediate(() => this.#onMessage({ type: 'imported', buffer: message.buffer, bytes: 16 }));
     }
   }
 

@@ -124,7 +124,7 @@ export class Engine {
   }
 
   #receive(stage: number, message: FromWorker): void {
-    if (message.type === 'stepped') this.#stepped(stage, message.buffer, message.logprobs ?? []);
+    if (message.type === 'stepped') this.#stepped(stage, message.buffer, message.logprobs);
     else if (message.type === 'imported') {
       const { plan, step } = this.#stages[stage]!.end(message.buffer);
       this.#handoverBytes += message.bytes;
@@ -138,21 +138,15 @@ export class Engine {
     if (this.#failure === undefined) this.#pump();
   }
 
-  #stepped(stage: number, buffer: number, logprobs: readonly PlacedLogprobs[]): void {
+  #stepped(stage: number, buffer: number, logprobs: readonly PlacedLogprobs[] | undefined): void {
     const { plan, step } = this.#stages[stage]!.end(buffer);
     if (plan.decodeSequences > 0) this.#decodeBatch.observe(plan.decodeSequences);
-    const sampled = new Map<number, TokenLogprobs>();
-    for (const entry of logprobs) {
-      const running = this.#running.get(entry.id);
-      if (running === undefined) continue;
-      if (entry.position < running.setup.promptTokens) running.sink.onPromptLogprobs(entry.position, entry);
-      else sampled.set(entry.id, entry);
-    }
+    const sampled = logprobs === undefined ? undefined : this.#sortLogprobs(logprobs);
     const ended: [Running, EndReason][] = [];
     for (let i = 0; i < plan.sequences; i++) {
       const running = this.#running.get(plan.requestIds[i]!);
       if (running === undefined || plan.samples[i] !== 1) continue;
-      const reason = running.take(stage, step.tokens[i]!, step.finished[i] === 1, sampled.get(running.id));
+      const reason = running.take(stage, step.tokens[i]!, step.finished[i] === 1, sampled?.get(running.id));
       if (reason === undefined) continue;
       step.finished[i] = 1;
       ended.push([running, reason]);
@@ -162,6 +156,18 @@ export class Engine {
       this.#forget(running);
       running.sink.onEnd(reason);
     }
+  }
+
+  /** Hands prompt log-probabilities on at once, and keeps those of sampled tokens by request. */
+  #sortLogprobs(logprobs: readonly PlacedLogprobs[]): Map<number, TokenLogprobs> {
+    const sampled = new Map<number, TokenLogprobs>();
+    for (const entry of logprobs) {
+      const running = this.#running.get(entry.id);
+      if (running === undefined) continue;
+      if (entry.position < running.setup.promptTokens) running.sink.onPromptLogprobs(entry.position, entry);
+      else sampled.set(entry.id, entry);
+    }
+    return sampled;
   }
 
   #stepFailed(stage: number, buffer: number, error: unknown): void {
