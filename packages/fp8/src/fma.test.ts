@@ -42,13 +42,11 @@ function exactFma(a: number, b: number, c: number): number {
 }
 
 test('rounds once, where a double sum would round twice', () => {
-  // The product's tail decides a tie of c; the double sum loses it.
-  const [a, b, c] = [1 + 2 ** -23, 2 ** -30 * (1 + 2 ** -23), 1 + 2 ** -23 * 3 + 0];
-  expect(fmaFloat32(a, b, c)).toBe(exactFma(a, b, c));
-  const [x, y, z] = [2 ** -12 * (1 + 2 ** -20), 2 ** -12 * (1 - 2 ** -21), 2 ** 30 + 2 ** 7];
-  expect(fmaFloat32(x, y, z)).toBe(exactFma(x, y, z));
-  const tie = [Math.fround(2 ** -24 * (1 + 2 ** -12)), Math.fround(1 - 2 ** -12 + 2 ** -24), 1] as const;
-  expect(fmaFloat32(...tie)).toBe(exactFma(...tie));
+  // a * b = 2^-24 (1 - 2^-36), just below half a unit of c; the double sum cannot hold the difference.
+  const [a, b, c] = [1 + 2 ** -18, 2 ** -24 * (1 - 2 ** -18), 1 + 2 ** -23] as const;
+  expect(fmaFloat32(a, b, c)).toBe(c);
+  expect(Math.fround(a * b + c)).not.toBe(c);
+  expect(exactFma(a, b, c)).toBe(c);
 });
 
 test('equals exact arithmetic on numbers of similar size', () => {
@@ -60,23 +58,18 @@ test('equals exact arithmetic on numbers of similar size', () => {
   );
 });
 
-test('ties that only a far-away tail breaks go the right way', () => {
+test('ties that only a far-away tail breaks go the right way, for odd and even c and both signs', () => {
   fc.assert(
     fc.property(
-      fc.integer({ min: 2 ** 23, max: 2 ** 24 - 2 }),
-      fc.integer({ min: 1, max: 2 ** 12 }),
-      fc.integer({ min: 25, max: 90 }),
-      fc.boolean(),
-      (c, tail, distance, negative) => {
-        // c + half a unit +- something far below the 53 bits of a double.
-        const half = 0.5;
-        const a = half * (1 + 2 ** -12) * 2 ** 6;
-        const b = ((1 - 2 ** -12) * 2 ** -6 + 0) as number;
-        // a * b = half * (1 - 2^-24): just below the tie.
-        expect(fmaFloat32(a, b, c)).toBe(c);
-        const epsilon = tail * 2 ** -distance * (negative ? -1 : 1);
-        const product = exactFma(Math.fround(epsilon), Math.fround(2 ** -distance), c);
-        expect(fmaFloat32(Math.fround(epsilon), Math.fround(2 ** -distance), c)).toBe(product);
+      fc.integer({ min: 2 ** 23 + 1, max: 2 ** 24 - 2 }),
+      fc.integer({ min: 15, max: 23 }),
+      fc.constantFrom(1, -1),
+      (c, s, sign) => {
+        const [a, b] = [sign * (1 + 2 ** -s), 0.5 * (1 - 2 ** -s)];
+        expect(fmaFloat32(a, b, sign * c)).toBe(sign * c);
+        expect(fmaFloat32(a, -b, sign * c)).toBe(sign * c);
+        // (1 + 2^-s)^2 / 2 is above the tie.
+        expect(fmaFloat32(a, 0.5 * (1 + 2 ** -s), sign * c)).toBe(sign * (c + 1));
       },
     ),
     { seed: 2, numRuns: 500 },

@@ -1,5 +1,5 @@
 export { type ByteSource, memorySource } from './byte-source.js';
-export { type Checkpoint, openCheckpoint, type TensorInfo } from './checkpoint.js';
+export { openCheckpoint } from './checkpoint.js';
 export type { CheckpointQuantization } from './checkpoint-index.js';
 export { type DecodeOptions, decode, decodeTable } from './decode.js';
 export { type EncodeOptions, encode } from './encode.js';
@@ -20,6 +20,7 @@ export { type MatmulOptions, matmul } from './matmul.js';
 export { type MmaSpec, mma } from './mma.js';
 export { packNibbles, unpackNibbles } from './pack.js';
 export { dequantize, quantize, requantize } from './quantize.js';
+export type { Checkpoint, TensorInfo } from './safetensors-checkpoint.js';
 export type { SafetensorsDtype } from './safetensors-dtype.js';
 export type { QuantizedTensor, ScaleFormat, Scheme } from './scheme.js';
 export type { Architecture } from './tensor-core.js';

@@ -1,16 +1,11 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { ByteSource } from './byte-source.js';
-import {
-  type Checkpoint,
-  CONFIG_FILE,
-  INDEX_FILE,
-  openCheckpoint as open,
-  SINGLE_FILE,
-} from './checkpoint.js';
+import { CONFIG_FILE, INDEX_FILE, openCheckpoint as open, SINGLE_FILE } from './checkpoint.js';
 import { MAX_JSON_FILE_BYTES, parseCheckpointIndex } from './checkpoint-index.js';
 import { CheckpointError } from './errors.js';
 import { fileSource } from './file-source.js';
+import type { Checkpoint } from './safetensors-checkpoint.js';
 
 /**
  * Opens a checkpoint on disk.

@@ -11,15 +11,10 @@ import { LocalExpertExchange } from './expert-exchange.js';
 import { LatentCache } from './kv-cache.js';
 import { createLayerStages } from './layer-stages.js';
 import { NaiveAttention } from './naive-attention.js';
-import {
-  type AttentionMode,
-  checkModes,
-  type Precision,
-  residentFormat,
-  type W8A8Scale,
-} from './precision.js';
+import { type AttentionMode, residentFormat } from './precision.js';
 import { Projector } from './projector.js';
 import { readConfig } from './read-config.js';
+import { resolveModes } from './resolve-modes.js';
 import { fillCosSin, ropeTables } from './rope.js';
 import { ModelRuntime } from './runtime.js';
 import { limitsOf, type ModelRuntimeOptions } from './runtime-options.js';
@@ -54,7 +49,7 @@ async function buildRuntime(
 ): Promise<ModelRuntime> {
   const plan = tensorPlan(config);
   const checkpointBytes = checkTensors(checkpoint, plan);
-  const modes = resolveModes(options, config, checkpoint, plan);
+  const modes = await resolveModes(options, config, checkpoint, plan);
   const d = dimensionsOf(config);
   const formatOf = (spec: TensorSpec) =>
     residentFormat(modes.precision, spec.role, checkpoint.info(spec.name).dtype);
@@ -96,27 +91,6 @@ async function buildRuntime(
     exchange: new LocalExpertExchange(kernels, sizes),
     checkpointBytes,
   });
-}
-
-interface Modes {
-  readonly precision: Precision;
-  readonly attention: AttentionMode;
-  readonly w8a8Scale: W8A8Scale;
-}
-
-function resolveModes(
-  options: ModelRuntimeOptions,
-  config: DeepseekConfig,
-  checkpoint: Checkpoint,
-  plan: readonly TensorSpec[],
-): Modes {
-  const hasFp8 = plan.some((spec) => checkpoint.info(spec.name).dtype === 'F8_E4M3');
-  const precision = options.precision ?? (hasFp8 ? 'fp8-weights' : 'f32');
-  const attention = options.attention ?? 'auto';
-  const powerOfTwo = config.quantization_config?.scale_fmt === 'ue8m0';
-  const w8a8Scale = options.w8a8Scale ?? (powerOfTwo ? 'reference' : 'none');
-  checkModes(precision, attention, w8a8Scale);
-  return { precision, attention: precision === 'w8a8' ? 'absorbed' : attention, w8a8Scale };
 }
 
 function createAttentionContext(

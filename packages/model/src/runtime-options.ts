@@ -9,7 +9,7 @@ export interface ModelRuntimeOptions {
   readonly precision?: Precision;
   /** Default `auto`. */
   readonly attention?: AttentionMode;
-  /** Default: `reference` where the checkpoint says `scale_fmt: "ue8m0"`, else `none`. */
+  /** Default: `reference` where the configuration says `scale_fmt: "ue8m0"`, or describes no quantisation and all block scales of the weights are powers of two; else `none`. */
   readonly w8a8Scale?: W8A8Scale;
   /** File name beside the weights, default `config.json`. */
   readonly config?: string;

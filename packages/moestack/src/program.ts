@@ -8,6 +8,8 @@ import { abortOnSignal, type SignalSource } from './shutdown.js';
 /** What the command line needs around it. */
 export interface CliEnvironment extends CliStreams {
   readonly signals: SignalSource;
+  /** Ends the process when a second signal says that it takes too long. */
+  readonly forceExit?: (signal: NodeJS.Signals) => void;
 }
 
 const serveHelp = `
@@ -31,7 +33,8 @@ Examples:
  */
 export async function runCli(args: readonly string[], environment: CliEnvironment): Promise<number> {
   const reporter = new Reporter(environment, args.includes('--json'));
-  const interrupt = abortOnSignal(environment.signals);
+  const { signals, forceExit } = environment;
+  const interrupt = abortOnSignal(signals, forceExit === undefined ? {} : { force: forceExit });
   try {
     await createProgram(environment, reporter, interrupt.signal).parseAsync(withoutSeparator(args), {
       from: 'user',

@@ -6,20 +6,42 @@ export interface SignalSource {
   off(signal: 'SIGINT' | 'SIGTERM', listener: () => void): unknown;
 }
 
+/** Options of {@link abortOnSignal}. */
+export interface AbortOnSignalOptions {
+  /** Ends the process at once, as the signal would have without a listener. */
+  readonly force?: (signal: NodeJS.Signals) => void;
+  /** A monotonic clock, in milliseconds. */
+  readonly nowMs?: () => number;
+}
+
+/** Terminals signal the whole process group and package runners pass the signal on again: two signals, one wish. */
+const echoMilliseconds = 1000;
+
 /**
- * Turns the first SIGINT or SIGTERM into an abort, so that the command can end in order; a second one ends the process
- * as if it had never been caught.
+ * Turns SIGINT or SIGTERM into an abort, so that the command can end in order; another one, more than a second later,
+ * ends the process at once.
  */
-export function abortOnSignal(source: SignalSource): { signal: AbortSignal; dispose: () => void } {
+export function abortOnSignal(
+  source: SignalSource,
+  options: AbortOnSignalOptions = {},
+): { signal: AbortSignal; dispose: () => void } {
+  const { force = () => undefined, nowMs = () => performance.now() } = options;
   const controller = new AbortController();
+  let firstMs: number | undefined;
+  const listeners = signals.map((signal) => {
+    const listener = () => {
+      firstMs ??= nowMs();
+      controller.abort();
+      if (nowMs() - firstMs <= echoMilliseconds) return;
+      dispose();
+      force(signal);
+    };
+    source.on(signal, listener);
+    return [signal, listener] as const;
+  });
   const dispose = () => {
-    for (const signal of signals) source.off(signal, listener);
+    for (const [signal, listener] of listeners) source.off(signal, listener);
   };
-  const listener = () => {
-    dispose();
-    controller.abort();
-  };
-  for (const signal of signals) source.on(signal, listener);
   return { signal: controller.signal, dispose };
 }
 

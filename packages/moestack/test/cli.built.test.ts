@@ -135,6 +135,20 @@ describe('moestack serve', () => {
     });
   });
 
+  it('says what is wrong with a model, and what to do', async () => {
+    const plain = start('serve', '--port', '0', '--model', '/nowhere');
+    expect(await plain.exited).toEqual([1, null]);
+    expect(plain.stderr.join('\n')).toMatch(/^error: .*\/nowhere.*\n.*\(model\/missing-file\)$/);
+    expect(plain.stdout).toEqual([]);
+    const json = start('serve', '--port', '0', '--context', '100000', '--json');
+    expect(await json.exited).toEqual([1, null]);
+    expect(JSON.parse(json.stdout.at(-1) ?? '')).toMatchObject({
+      event: 'error',
+      code: 'serving/bad-options',
+    });
+    expect(json.stderr).toEqual([]);
+  });
+
   it('passes its sizes on', async () => {
     const { client } = await serve('--context', '32', '--max-batch', '2', '--mixed', '--max-waiting', '1');
     const prompt = Array<number>(33).fill(100);

@@ -27,6 +27,7 @@ export function planCompute(state: SchedulerState, stage: Stage, plan: PlanRecor
     slot = stage.active.after(slot);
   }
   if (stage === state.entry && !stage.starved) admitWaiting(state, plan, budget, nowUs);
+  plan.settle(stage, requests);
 }
 
 function admitWaiting(state: SchedulerState, plan: PlanRecord, budget: number, nowUs: number): void {
@@ -79,10 +80,9 @@ function addSequence(
   tokens: number,
 ): void {
   const { requests } = state;
-  const computed = requests.computed[slot]!;
   if (requests.decodes(slot)) plan.decodeSequences++;
   else plan.prefillTokens += tokens;
-  plan.addCompute(slot, stage, tokens, computed, computed + tokens === requests.known(slot));
+  plan.addCompute(slot, tokens);
   requests.inStep[slot] = 1;
   stage.busy++;
 }

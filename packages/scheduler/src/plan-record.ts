@@ -1,3 +1,4 @@
+import type { RequestTable } from './request-table.js';
 import type { Stage } from './stage.js';
 import type { StepPlan } from './types.js';
 
@@ -22,10 +23,18 @@ export class PlanRecord implements StepPlan {
   prefillTokens = 0;
   fusedSteps = 1;
   startedUs = 0;
+  /** Rows in the order of admission of their sequences. */
+  readonly order: Int32Array;
+  /** Sequences and their tokens in that order, until `settle` gives them rows. */
+  readonly #slots: Int32Array;
+  readonly #tokens: Int32Array;
+  readonly #rowTaken: Uint8Array;
   /** What each row of `blockTables` holds already: whose seat, since when, and how many blocks of it. */
   readonly #rowSeats: Int32Array;
   readonly #rowEpochs: Float64Array;
   readonly #rowBlocks: Int32Array;
+  /** The row that each seat had last, which may be another's by now. */
+  readonly #seatRows: Int32Array;
 
   constructor(stage: Stage, source: Stage | undefined) {
     const rows = stage.maxSequences;
@@ -41,6 +50,11 @@ export class PlanRecord implements StepPlan {
     this.blockTableStride = stride;
     this.sourceBlockTables = source === undefined ? NO_BLOCKS : new Int32Array(rows * stride);
     this.blockCounts = new Int32Array(rows);
+    this.order = new Int32Array(rows);
+    this.#slots = new Int32Array(rows);
+    this.#tokens = new Int32Array(rows);
+    this.#rowTaken = new Uint8Array(rows);
+    this.#seatRows = new Int32Array(rows).fill(-1);
     this.#rowSeats = new Int32Array(rows).fill(-1);
     this.#rowEpochs = new Float64Array(rows);
     this.#rowBlocks = new Int32Array(rows);
@@ -53,14 +67,45 @@ export class PlanRecord implements StepPlan {
     this.fusedSteps = 1;
   }
 
-  /** Adds a sequence to a compute plan; its blocks must be in place. */
-  addCompute(slot: number, stage: Stage, tokens: number, contextStart: number, samples: boolean): void {
-    const row = this.sequences++;
-    this.requestIds[row] = slot;
-    this.tokenCounts[row] = tokens;
-    this.contextStarts[row] = contextStart;
-    this.samples[row] = samples ? 1 : 0;
-    this.blockCounts[row] = this.#copyTable(row, stage, stage.seatOf[slot]!);
+  /** Adds a sequence to a compute plan; its row is filled by {@link PlanRecord.settle}. */
+  addCompute(slot: number, tokens: number): void {
+    this.#slots[this.sequences] = slot;
+    this.#tokens[this.sequences] = tokens;
+    this.sequences++;
+  }
+
+  /**
+   * Fills the rows of a compute plan; all blocks must be in place.
+   *
+   * A sequence keeps the row it had when this record was last used, and others fill the gaps. So a departure does not
+   * shift the rows behind it, only new blocks are copied, and the cost of a step does not grow with the context.
+   */
+  settle(stage: Stage, requests: RequestTable): void {
+    const { sequences, order } = this;
+    this.#rowTaken.fill(0, 0, sequences);
+    for (let i = 0; i < sequences; i++) {
+      const seat = stage.seatOf[this.#slots[i]!]!;
+      const row = this.#seatRows[seat]!;
+      const kept = row >= 0 && row < sequences && this.#holds(row, seat, stage.seatEpochs[seat]!);
+      order[i] = kept ? row : -1;
+      if (kept) this.#rowTaken[row] = 1;
+    }
+    let gap = 0;
+    for (let i = 0; i < sequences; i++) {
+      if (order[i]! < 0) {
+        while (this.#rowTaken[gap] === 1) gap++;
+        order[i] = gap++;
+      }
+      const row = order[i]!;
+      const slot = this.#slots[i]!;
+      const tokens = this.#tokens[i]!;
+      const computed = requests.computed[slot]!;
+      this.requestIds[row] = slot;
+      this.tokenCounts[row] = tokens;
+      this.contextStarts[row] = computed;
+      this.samples[row] = computed + tokens === requests.known(slot) ? 1 : 0;
+      this.blockCounts[row] = this.#copyTable(row, stage, stage.seatOf[slot]!);
+    }
   }
 
   /** Takes over blocks that the sequences of a compute plan got since they were added. */
@@ -73,6 +118,7 @@ export class PlanRecord implements StepPlan {
   /** Adds a sequence of `contextStart` computed tokens to a transfer plan. */
   addTransfer(slot: number, source: Stage, target: Stage, contextStart: number): void {
     const row = this.sequences++;
+    this.order[row] = row;
     this.requestIds[row] = slot;
     this.tokenCounts[row] = 0;
     this.contextStarts[row] = contextStart;
@@ -88,22 +134,23 @@ export class PlanRecord implements StepPlan {
     }
   }
 
-  /**
-   * Brings a row up to date and returns its length. In steady decoding a row keeps its sequence from step to step, so
-   * only new blocks are copied: the cost of a step does not grow with the context.
-   */
+  #holds(row: number, seat: number, epoch: number): boolean {
+    return this.#rowSeats[row] === seat && this.#rowEpochs[row] === epoch;
+  }
+
+  /** Brings a row of the block table up to date and returns its length. */
   #copyTable(row: number, stage: Stage, seat: number): number {
     const count = stage.seatBlocks[seat]!;
     const epoch = stage.seatEpochs[seat]!;
-    const same = this.#rowSeats[row] === seat && this.#rowEpochs[row] === epoch;
     const from = seat * stage.tableStride;
     const at = row * this.blockTableStride;
-    for (let i = same ? this.#rowBlocks[row]! : 0; i < count; i++) {
+    for (let i = this.#holds(row, seat, epoch) ? this.#rowBlocks[row]! : 0; i < count; i++) {
       this.blockTables[at + i] = stage.tables[from + i]!;
     }
     this.#rowSeats[row] = seat;
     this.#rowEpochs[row] = epoch;
     this.#rowBlocks[row] = count;
+    this.#seatRows[seat] = row;
     return count;
   }
 }

@@ -12,7 +12,8 @@ export function completeCompute(state: SchedulerState, plan: PlanRecord, outcome
   state.prefillTokens += plan.prefillTokens;
   state.decodeTokens += plan.decodeSequences * fusedSteps;
   requeueFailed(state, plan, outcomes.failed);
-  for (let row = 0; row < sequences; row++) {
+  for (let i = 0; i < sequences; i++) {
+    const row = plan.order[i]!;
     if (outcomes.failed?.[row] === 1) continue;
     const slot = plan.requestIds[row]!;
     if (requests.ending[slot] !== Ending.none) {
@@ -47,13 +48,14 @@ export function completeTransfer(
 
 /** Puts every sequence of a lost step back into the queue. */
 export function requeueAll(state: SchedulerState, plan: PlanRecord): void {
-  // Backwards, so that the front of the queue keeps the order of the plan.
-  for (let row = plan.sequences - 1; row >= 0; row--) requeueOrForget(state, plan.requestIds[row]!);
+  // Backwards, so that the front of the queue keeps the order of admission.
+  for (let i = plan.sequences - 1; i >= 0; i--) requeueOrForget(state, plan.requestIds[plan.order[i]!]!);
 }
 
 function requeueFailed(state: SchedulerState, plan: PlanRecord, failed: Uint8Array | undefined): void {
   if (failed === undefined) return;
-  for (let row = plan.sequences - 1; row >= 0; row--) {
+  for (let i = plan.sequences - 1; i >= 0; i--) {
+    const row = plan.order[i]!;
     if (failed[row] === 1) requeueOrForget(state, plan.requestIds[row]!);
   }
 }

@@ -41,7 +41,8 @@ export interface SchedulerRequest {
  * One step for one stage.
  *
  * The object and its arrays are reused after {@link Scheduler.complete} or {@link Scheduler.fail} of the step:
- * copy what must live longer. Only the first `sequences` entries of the arrays count.
+ * copy what must live longer. Only the first `sequences` entries of the arrays count. A sequence tends to keep its
+ * row from step to step; otherwise rows have no order.
  */
 export interface StepPlan {
   readonly stepId: number;

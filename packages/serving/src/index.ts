@@ -19,7 +19,7 @@ export { type Clock, systemClock } from './clock.js';
 export { type OpenAiErrorType, ServingError, type ServingErrorOptions } from './errors.js';
 export { createGateway, type Gateway } from './gateway/gateway.js';
 export type { GatewayEnv, GatewayOptions } from './gateway/options.js';
-export { type Listening, type ListenOptions, listen } from './listen.js';
+export { type Listening, type ListenOptions, listen, requireFreePort } from './listen.js';
 export { ChatCompletionRequest } from './openai/chat-request.js';
 export { requestLimits } from './openai/common-request.js';
 export { CompletionRequest } from './openai/completion-request.js';

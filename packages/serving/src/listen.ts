@@ -1,8 +1,11 @@
-import type { Server } from 'node:http';
+import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
 import { ServingError } from './errors.js';
 import type { Gateway } from './gateway/gateway.js';
+
+const defaultHost = '127.0.0.1';
+const defaultPort = 8000;
 
 /** Options of {@link listen}. */
 export interface ListenOptions {
@@ -31,16 +34,12 @@ export interface Listening {
  * @throws {@link ServingError} `serving/port-taken`, or `serving/cannot-listen` for other reasons.
  */
 export async function listen(gateway: Gateway, options: ListenOptions = {}): Promise<Listening> {
-  const { host = '127.0.0.1', port = 8000 } = options;
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw badPort(port);
+  const { host = defaultHost, port = defaultPort } = options;
   const server = createAdaptorServer({
     fetch: (request) => gateway.fetch(request),
     overrideGlobalObjects: false,
   }) as Server;
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => reject(cannotListen(cause, host, port)));
-    server.listen(port, host, resolve);
-  });
+  await bind(server, host, port);
   const address = server.address() as AddressInfo;
   let closing: Promise<void> | undefined;
   return {
@@ -52,6 +51,26 @@ export async function listen(gateway: Gateway, options: ListenOptions = {}): Pro
       return closing;
     },
   };
+}
+
+/**
+ * Checks that a port can be bound, before time is spent on what will listen there.
+ *
+ * @throws {@link ServingError} as {@link listen} does.
+ */
+export async function requireFreePort(options: ListenOptions = {}): Promise<void> {
+  const { host = defaultHost, port = defaultPort } = options;
+  const server = createServer();
+  await bind(server, host, port);
+  await new Promise((resolve) => server.close(resolve));
+}
+
+async function bind(server: Server, host: string, port: number): Promise<void> {
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw badPort(port);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) => reject(cannotListen(cause, host, port)));
+    server.listen(port, host, resolve);
+  });
 }
 
 async function close(server: Server, gateway: Gateway, options?: { drainSeconds?: number }): Promise<void> {

@@ -1,6 +1,9 @@
 import { MoestackError } from '@moestack/schemas/errors';
-import { createGateway, listen } from '@moestack/serving';
-import { createEmbeddedBackend, type EmbeddedOptions } from '@moestack/serving/embedded';
+import {
+  createEmbeddedBackend,
+  type EmbeddedBackend,
+  type EmbeddedOptions,
+} from '@moestack/serving/embedded';
 import { tinyMoe } from '@moestack/tiny-moe';
 import { LoadProgress } from '../load-progress.js';
 import type { Reporter } from '../reporter.js';
@@ -29,11 +32,9 @@ export interface ServeOptions {
  */
 export async function serve(options: ServeOptions, reporter: Reporter, signal: AbortSignal): Promise<void> {
   const progress = new LoadProgress(reporter);
-  const backend = await createEmbeddedBackend(embeddedOptions(options, progress, signal)).finally(() =>
-    progress.stop(),
-  );
+  const { backend, serving } = await load(options, progress, signal).finally(() => progress.stop());
   try {
-    const gateway = createGateway({
+    const gateway = serving.createGateway({
       backend,
       ...(options.maxBodyBytes !== undefined && { maxBodyBytes: options.maxBodyBytes }),
       onError: (error, requestId) => {
@@ -45,7 +46,7 @@ export async function serve(options: ServeOptions, reporter: Reporter, signal: A
         );
       },
     });
-    const server = await listen(gateway, { host: options.host, port: options.port });
+    const server = await serving.listen(gateway, { host: options.host, port: options.port });
     const [card] = await backend.models();
     const model = card?.id ?? '';
     reporter.result({ event: 'listening', url: server.url, host: server.host, port: server.port }, [
@@ -71,6 +72,31 @@ export async function serve(options: ServeOptions, reporter: Reporter, signal: A
     await backend.close();
   }
   reporter.note({ event: 'stopped' }, 'stopped');
+}
+
+/** Loads model and gateway side by side. A taken port is found out before a big model is read to its end. */
+async function load(
+  options: ServeOptions,
+  progress: LoadProgress,
+  signal: AbortSignal,
+): Promise<{ backend: EmbeddedBackend; serving: typeof import('@moestack/serving') }> {
+  const inVain = new AbortController();
+  const either = AbortSignal.any([signal, inVain.signal]);
+  const loading = createEmbeddedBackend(embeddedOptions(options, progress, either));
+  // It may fail while the gateway is still being imported, before anyone waits for it.
+  loading.catch(() => undefined);
+  try {
+    const serving = await import('@moestack/serving');
+    await serving.requireFreePort(options);
+    return { backend: await loading, serving };
+  } catch (error) {
+    inVain.abort();
+    await loading.then(
+      (backend) => backend.close(),
+      () => undefined,
+    );
+    throw error;
+  }
 }
 
 function embeddedOptions(

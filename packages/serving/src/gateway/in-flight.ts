@@ -1,3 +1,5 @@
+import { setMaxListeners } from 'node:events';
+
 /** The requests being answered, so that a shutdown can wait for them and then end them. */
 export class InFlight {
   readonly #controllers = new Set<AbortController>();
@@ -15,6 +17,8 @@ export class InFlight {
    */
   begin(client: AbortSignal): { signal: AbortSignal; abort: (reason: unknown) => void; end: () => void } {
     const controller = new AbortController();
+    // Each of a request's choices listens; their number is bounded by `requestLimits`.
+    setMaxListeners(0, controller.signal);
     const onAbort = () => controller.abort(client.reason);
     if (client.aborted) onAbort();
     else client.addEventListener('abort', onAbort, { once: true });
