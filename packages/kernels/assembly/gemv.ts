@@ -9,44 +9,40 @@ function addSum(c: usize, s: v128, xs: v128, ws: v128): void {
   v128.store(c, madd(v128.load(c), f32x4.mul(s, xs), ws));
 }
 
-function e4m3x4(w: usize, stride: usize, x: usize, k: i32, c: usize, xScale: f32, wScale: f32): void {
+function e4m3x4(w: usize, x: usize, k: i32, c: usize, xScale: f32, wScale: f32): void {
   let c0 = f32x4.splat(0), c1 = c0, c2 = c0, c3 = c0, c4 = c0, c5 = c0, c6 = c0, c7 = c0;
-  let p = w, q = w + stride, r = q + stride, s = r + stride;
-  const end = p + <usize>(((k + 1) >> 1) << 4);
-  while (p < end) {
+  const end = w + (<usize>((k + 1) >> 1) << 6);
+  while (w < end) {
     const x0 = v128.load32_splat(x), x1 = v128.load32_splat(x, 4);
-    let v = v128.load(p);
+    let v = v128.load(w);
     let t = evenCodes(v);
     c0 = madd(c0, upperE4m3(t), x0);
     c1 = madd(c1, lowerE4m3(t), x0);
     t = oddCodes(v);
     c0 = madd(c0, upperE4m3(t), x1);
     c1 = madd(c1, lowerE4m3(t), x1);
-    v = v128.load(q);
+    v = v128.load(w, 16);
     t = evenCodes(v);
     c2 = madd(c2, upperE4m3(t), x0);
     c3 = madd(c3, lowerE4m3(t), x0);
     t = oddCodes(v);
     c2 = madd(c2, upperE4m3(t), x1);
     c3 = madd(c3, lowerE4m3(t), x1);
-    v = v128.load(r);
+    v = v128.load(w, 32);
     t = evenCodes(v);
     c4 = madd(c4, upperE4m3(t), x0);
     c5 = madd(c5, lowerE4m3(t), x0);
     t = oddCodes(v);
     c4 = madd(c4, upperE4m3(t), x1);
     c5 = madd(c5, lowerE4m3(t), x1);
-    v = v128.load(s);
+    v = v128.load(w, 48);
     t = evenCodes(v);
     c6 = madd(c6, upperE4m3(t), x0);
     c7 = madd(c7, lowerE4m3(t), x0);
     t = oddCodes(v);
     c6 = madd(c6, upperE4m3(t), x1);
     c7 = madd(c7, lowerE4m3(t), x1);
-    p += 16;
-    q += 16;
-    r += 16;
-    s += 16;
+    w += 64;
     x += 8;
   }
   const xs = f32x4.splat(xScale), ws = f32x4.splat(wScale);
@@ -81,28 +77,24 @@ function e4m3x1(w: usize, x: usize, k: i32, c: usize, xScale: f32, wScale: f32):
   addSum(c + 16, c1, xs, ws);
 }
 
-function bf16x4(w: usize, stride: usize, x: usize, k: i32, c: usize, xScale: f32, wScale: f32): void {
+function bf16x4(w: usize, x: usize, k: i32, c: usize, xScale: f32, wScale: f32): void {
   let c0 = f32x4.splat(0), c1 = c0, c2 = c0, c3 = c0, c4 = c0, c5 = c0, c6 = c0, c7 = c0;
-  let p = w, q = w + stride, r = q + stride, s = r + stride;
-  const end = p + (<usize>k << 4);
-  while (p < end) {
+  const end = w + (<usize>k << 6);
+  while (w < end) {
     const a = v128.load32_splat(x);
-    let v = v128.load(p);
+    let v = v128.load(w);
     c0 = madd(c0, upperBf16(v), a);
     c1 = madd(c1, lowerBf16(v), a);
-    v = v128.load(q);
+    v = v128.load(w, 16);
     c2 = madd(c2, upperBf16(v), a);
     c3 = madd(c3, lowerBf16(v), a);
-    v = v128.load(r);
+    v = v128.load(w, 32);
     c4 = madd(c4, upperBf16(v), a);
     c5 = madd(c5, lowerBf16(v), a);
-    v = v128.load(s);
+    v = v128.load(w, 48);
     c6 = madd(c6, upperBf16(v), a);
     c7 = madd(c7, lowerBf16(v), a);
-    p += 16;
-    q += 16;
-    r += 16;
-    s += 16;
+    w += 64;
     x += 4;
   }
   const xs = f32x4.splat(xScale), ws = f32x4.splat(wScale);
@@ -178,12 +170,12 @@ function f32x1panel(w: usize, x: usize, k: i32, c: usize, xScale: f32, wScale: f
   addSum(c + 16, c1, xs, ws);
 }
 
-/** Adds one block of k <= 128 columns of 4 panels, `stride` bytes apart, to the 32 sums at c. */
+/** Adds one block of k <= 128 columns of a group of 4 panels (float32: `stride` bytes apart) to the 32 sums at c. */
 // @ts-ignore: decorator
 @inline
 export function gemvBlock4(format: i32, w: usize, stride: usize, x: usize, k: i32, c: usize, xs: f32, ws: f32): void {
-  if (format == E4M3) e4m3x4(w, stride, x, k, c, xs, ws);
-  else if (format == BF16) bf16x4(w, stride, x, k, c, xs, ws);
+  if (format == E4M3) e4m3x4(w, x, k, c, xs, ws);
+  else if (format == BF16) bf16x4(w, x, k, c, xs, ws);
   else f32x4panels(w, stride, x, k, c, xs, ws);
 }
 

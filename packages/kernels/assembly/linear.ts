@@ -1,9 +1,9 @@
 // out[i, r] (+)= sum_k x[i, k] W[r, k], blocked for the caches.
 import { gemvBlock1, gemvBlock4 } from './gemv';
-import { BF16, copyColumns, decodeBlock, E4M3, F32, packBlock, panelBytes } from './panels';
+import { BF16, copyColumns, decodeBlock, E4M3, F32, groupedRows, packBlock, panelBytes } from './panels';
 import { quantizeToValues } from './quantize';
 import { ACTIVATION_FACTOR, loadPartial, storePartial, SUM_FACTOR } from './simd';
-import { tile } from './tile';
+import { e4m3Tile2, tile } from './tile';
 
 // Layouts of W.
 // @ts-ignore: decorator
@@ -111,6 +111,8 @@ function packActivations(src: usize, stride: usize, rows: i32, k: i32, factor: f
       d += <usize>rest << 2;
     }
   }
+  // One more column of zeros, for decoders that take E4M3 codes in pairs.
+  v128.store(dst + (<usize>(rest * k) << 2), f32x4.splat(0));
 }
 
 /** Copies `rows` x `width` (1..8) floats. */
@@ -153,14 +155,14 @@ function gemv(format: i32, w: usize, stride: usize, rows: i32, k: i32, scales: u
     x = values;
   }
   const sums = scratch;
+  const grouped = groupedRows(rows);
   for (let r = 0; r < rows; ) {
-    const four = r + 32 <= rows;
-    const width = four ? 32 : min(8, rows - r);
+    const four = r < grouped;
+    const width = min(four ? 32 : 8, rows - r);
     const o = out + (<usize>r << 2);
     for (let i = 0; i < width; i += 4) {
       v128.store(sums + (<usize>i << 2), accumulate ? loadPartial(o + (<usize>i << 2), min(4, width - i)) : f32x4.splat(0));
     }
-    if (width & 7 && width <= 4) v128.store(sums, f32x4.splat(0), 16);
     let p = w + <usize>(r >> 3) * stride;
     let a = x;
     for (let c = 0; c < k; c += 128) {
@@ -169,7 +171,7 @@ function gemv(format: i32, w: usize, stride: usize, rows: i32, k: i32, scales: u
       if (mode) xs = load<f32>(xScales + (<usize>(c >> 7) << 2));
       if (four) gemvBlock4(format, p, stride, a, n, sums, xs, ws);
       else gemvBlock1(format, p, a, n, sums, xs, ws);
-      p += panelBytes(format, 128);
+      p += four && format != F32 ? panelBytes(format, 512) : panelBytes(format, 128);
       a += 512;
     }
     for (let i = 0; i < width; i += 4) {
@@ -194,6 +196,7 @@ export function linear(
   }
   const fp8 = format == E4M3;
   const factor: f32 = fp8 && mode == 0 ? ACTIVATION_FACTOR : 1;
+  const grouped = groupedRows(rows);
   // Constants that tiles read through a pointer.
   store<f32>(scratch, fp8 ? SUM_FACTOR : 1);
   const block = scratch + BLOCK, decoded = scratch + DECODED, narrow = scratch + NARROW, xScales = scratch + SCALES;
@@ -202,7 +205,7 @@ export function linear(
     const chunk = columnChunk(rowsHere, k);
     const chunkBlocks = (chunk + 127) >> 7;
     const packed = xScales + ((<usize>(rowsHere * chunkBlocks) * 4 + 63) & ~63);
-    const values = packed + ((<usize>(((rowsHere + 3) & ~3) * chunk) * 4 + 63) & ~63);
+    const values = packed + ((<usize>(((rowsHere + 3) & ~3) * chunk) * 4 + 79) & ~63);
     for (let k0 = 0; k0 < k; k0 += chunk) {
       const kHere = min(chunk, k - k0);
       const source = x + <usize>i0 * xStride + (<usize>k0 << 2);
@@ -233,22 +236,32 @@ export function linear(
           const n = min(128, kHere - kb);
           const column = k0 + kb;
           let p: usize;
+          let step: usize = 16;
           if (layout == PANELS) {
-            p = w + <usize>(r >> 3) * stride + panelBytes(format, column);
+            if (format != F32 && r < grouped) {
+              step = 64;
+              p = w + <usize>(r >> 5) * 4 * stride + (<usize>((r >> 3) & 3) << 4) + panelBytes(format, column) * 4;
+            } else {
+              p = w + <usize>(r >> 3) * stride + panelBytes(format, column);
+            }
           } else if (layout == ROWS) {
             p = block;
             const elementBytes: usize = format == F32 ? 4 : format == BF16 ? 2 : 1;
-            packBlock(format, w + <usize>r * stride + <usize>column * elementBytes, stride, width, n, block);
+            packBlock(format, w + <usize>r * stride + <usize>column * elementBytes, stride, width, n, block, 16);
           } else {
             p = block;
             copyColumns(w + <usize>column * stride + (<usize>r << 2), stride, n, block);
           }
-          if (format != F32) {
-            decodeBlock(format, p, n, decoded);
-            p = decoded;
-          }
           const ws = weightScale(scales, scaleStride, phase, r, column);
           const xb = xs + <usize>(kb >> 7) * xsb;
+          if (fp8 && rowsHere == 2) {
+            e4m3Tile2(p, step, packed + (<usize>kb << 3), n, c, cs, xb, xss, ws);
+            continue;
+          }
+          if (format != F32) {
+            decodeBlock(format, p, step, n, decoded);
+            p = decoded;
+          }
           for (let i = 0; i < rowsHere; i += 4) {
             const tileRows = min(4, rowsHere - i);
             tile(tileRows, p, packed + (<usize>(i * kHere + kb * tileRows) << 2), n, c + <usize>i * cs, cs, xb + <usize>i * xss, xss, ws);

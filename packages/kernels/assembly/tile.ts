@@ -3,7 +3,7 @@
 // Products are added in the order of k, one rounding each, so a result does not depend on how many rows share a tile.
 // Each unrolled step tests for the end: V8 hoists all loads of a basic block above its arithmetic, and more than one step
 // a block would not fit into the registers.
-import { madd } from './simd';
+import { evenCodes, lowerE4m3, madd, oddCodes, upperE4m3 } from './simd';
 
 // @ts-ignore: decorator
 @inline
@@ -246,4 +246,40 @@ export function tile(rows: i32, w: usize, x: usize, k: i32, c: usize, cs: usize,
   else if (rows == 3) tile3(w, x, k, c, cs, xs, xss, ws);
   else if (rows == 2) tile2(w, x, k, c, cs, xs, xss, ws);
   else tile1(w, x, k, c, xs, ws);
+}
+
+/**
+ * The same for 2 rows straight from an E4M3 panel with vectors `step` bytes apart, where decoding to memory first would not pay. x must be padded with
+ * zeros to an even k.
+ */
+export function e4m3Tile2(w: usize, step: usize, x: usize, k: i32, c: usize, cs: usize, xs: usize, xss: usize, ws: f32): void {
+  let c00 = f32x4.splat(0), c01 = c00, c10 = c00, c11 = c00;
+  let a: v128, b0: v128, b1: v128;
+  const end = x + (<usize>((k + 1) >> 1) << 4);
+  while (true) {
+    if (x >= end) break;
+    b1 = evenCodes(v128.load(w));
+    b0 = upperE4m3(b1);
+    b1 = lowerE4m3(b1);
+    a = v128.load32_splat(x);
+    c00 = madd(c00, b0, a);
+    c01 = madd(c01, b1, a);
+    a = v128.load32_splat(x, 4);
+    c10 = madd(c10, b0, a);
+    c11 = madd(c11, b1, a);
+    b1 = oddCodes(v128.load(w));
+    b0 = upperE4m3(b1);
+    b1 = lowerE4m3(b1);
+    a = v128.load32_splat(x, 8);
+    c00 = madd(c00, b0, a);
+    c01 = madd(c01, b1, a);
+    a = v128.load32_splat(x, 12);
+    c10 = madd(c10, b0, a);
+    c11 = madd(c11, b1, a);
+    w += step;
+    x += 16;
+  }
+  const v = f32x4.splat(ws);
+  addRow(c, c00, c01, xs, v);
+  addRow(c + cs, c10, c11, xs + xss, v);
 }

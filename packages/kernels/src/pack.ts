@@ -6,10 +6,10 @@ import type { Staging } from './staging.js';
 import type { PackOptions, WeightData } from './types.js';
 import { elementBytes, formatCodes, PackedWeight } from './weight.js';
 
-/** Bytes of source rows that are staged at a time; at least 8 rows. */
+/** Bytes of source rows that are staged at a time; at least one group of 32 rows. */
 const STAGED_BYTES = 1 << 18;
 /** How far beyond its end the packing of a last panel may write. */
-const OVERRUN_BYTES = 256;
+const OVERRUN_BYTES = 512;
 
 const dataTypes = { f32: Float32Array, bf16: Uint16Array, e4m3fn: Uint8Array } as const;
 
@@ -72,7 +72,7 @@ export function pack(
     scales = weight.scales === undefined ? undefined : arena.f32(weight.scales.length);
     if (weight.scales !== undefined) scales?.set(weight.scales);
     target = arena.u8(bytes);
-    const chunkRows = Math.max(8, Math.floor(STAGED_BYTES / rowBytes / 8) * 8);
+    const chunkRows = Math.max(32, Math.floor(STAGED_BYTES / rowBytes / 32) * 32);
     staging.begin();
     staging.reserve(OVERRUN_BYTES);
     const stagedBytes = Math.min(chunkRows, rows) * rowBytes;

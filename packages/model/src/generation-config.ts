@@ -1,18 +1,6 @@
-import { z } from 'zod';
+import { GenerationConfig } from '@moestack/schemas';
 import { ModelError } from './errors.js';
 import { readOptionalJson } from './model-files.js';
-
-/** The fields of a Hugging Face `generation_config.json` that serving uses; unknown fields pass through. */
-export const GenerationConfig = z.looseObject({
-  do_sample: z.boolean().nullish(),
-  temperature: z.number().nonnegative().nullish(),
-  top_p: z.number().nullish(),
-  top_k: z.int().nullish(),
-  min_p: z.number().nullish(),
-  max_new_tokens: z.int().positive().nullish(),
-  eos_token_id: z.union([z.int(), z.array(z.int())]).nullish(),
-});
-export type GenerationConfig = z.infer<typeof GenerationConfig>;
 
 /** Reads `generation_config.json` of a model directory; an empty object where there is none. */
 export async function readGenerationConfig(path: string): Promise<GenerationConfig> {

@@ -9,11 +9,12 @@ export {
   LocalExpertExchange,
   type ReceivedRows,
 } from './expert-exchange.js';
-export { GenerationConfig, readGenerationConfig } from './generation-config.js';
+export { readGenerationConfig } from './generation-config.js';
 export type { LayerStages } from './layer-stages.js';
 export { type GenerateOptions, type LoadModelOptions, loadModel, type Model } from './load-model.js';
 export { openRuntime } from './open-runtime.js';
 export type { AttentionMode, Precision, W8A8Scale } from './precision.js';
+export type { SeededRandom } from './random.js';
 export { readConfig } from './read-config.js';
 export { RowViews } from './row-views.js';
 export { ModelRuntime } from './runtime.js';

@@ -62,6 +62,7 @@ export class ModelRuntime {
   private readonly memory: Float32Array;
   private closed = false;
 
+  /** @internal Runtimes come from `openRuntime`. */
   constructor(parts: RuntimeParts) {
     this.parts = parts;
     this.config = parts.config;

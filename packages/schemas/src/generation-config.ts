@@ -5,7 +5,7 @@ import { z } from 'zod';
  * Loose: unknown keys of other libraries pass through.
  */
 export const GenerationConfig = z.looseObject({
-  do_sample: z.boolean().optional(),
+  do_sample: z.boolean().nullish(),
   temperature: z.number().min(0).nullish(),
   top_k: z.int().min(0).nullish(),
   top_p: z.number().gt(0).max(1).nullish(),

@@ -4,6 +4,7 @@ import { z } from 'zod';
 export const TokenUsage = z.strictObject({
   promptTokens: z.int().min(0),
   completionTokens: z.int().min(0),
+  cachedTokens: z.int().min(0).describe('prompt tokens whose KV was found in a cache'),
 });
 export type TokenUsage = z.infer<typeof TokenUsage>;
 

@@ -1,3 +1,5 @@
+import type { FinishReason, TokenUsage } from '@moestack/schemas';
+
 /** One message of a chat, as its template sees it. */
 export interface ChatMessage {
   readonly role: string;
@@ -64,12 +66,7 @@ export interface PromptLogprob extends Omit<TokenLogprob, 'logprob'> {
 }
 
 /** Tokens counted. */
-export interface Usage {
-  readonly promptTokens: number;
-  readonly completionTokens: number;
-  /** Prompt tokens whose KV was found in a cache. */
-  readonly cachedTokens: number;
-}
+export type Usage = Readonly<TokenUsage>;
 
 /** What a backend reports while it generates: `start`, any number of `delta`, `finish`. */
 export type BackendEvent =
@@ -83,7 +80,7 @@ export type BackendEvent =
   | { readonly type: 'delta'; readonly text: string; readonly logprobs?: readonly TokenLogprob[] }
   | {
       readonly type: 'finish';
-      readonly reason: 'stop' | 'length';
+      readonly reason: FinishReason;
       /** The stop string that ended the text. */
       readonly stop?: string;
       readonly usage: Usage;

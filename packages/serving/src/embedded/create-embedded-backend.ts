@@ -1,13 +1,8 @@
 import { randomInt } from 'node:crypto';
 import { basename, resolve } from 'node:path';
-import {
-  endOfSequenceIds,
-  type GenerationConfig,
-  loadTokenizer,
-  readConfig,
-  readGenerationConfig,
-} from '@moestack/model';
+import { endOfSequenceIds, loadTokenizer, readConfig, readGenerationConfig } from '@moestack/model';
 import { Scheduler, type StageConfig } from '@moestack/scheduler';
+import type { GenerationConfig } from '@moestack/schemas';
 import { systemClock } from '../clock.js';
 import { Engine } from './engine.js';
 import { EngineBackend, type GenerationDefaults } from './engine-backend.js';
@@ -23,7 +18,7 @@ const maxRandomSeed = 2 ** 48 - 1;
  * Loads a model into worker threads and serves it: by default a prefill rank and a decode rank, each with its own
  * WebAssembly memory, weights and KV pool; finished prompts are handed over as bytes.
  *
- * @throws errors of `@moestack/model` and below for what cannot be loaded, {@link ServingError} for bad options.
+ * @throws errors of `@moestack/model` and below for what cannot be loaded, `ServingError` for bad options.
  *
  * @example
  * ```ts

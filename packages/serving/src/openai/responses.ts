@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi';
+import { FinishReason } from '@moestack/schemas';
 
 /** Token counts of an answer. */
 export const UsageBody = z
@@ -29,10 +30,6 @@ export const CompletionLogprobs = z
   })
   .openapi('CompletionLogprobs');
 export type CompletionLogprobs = z.infer<typeof CompletionLogprobs>;
-
-/** Why a continuation ended. */
-export const FinishReason = z.enum(['stop', 'length']);
-export type FinishReason = z.infer<typeof FinishReason>;
 
 const head = { id: z.string(), created: z.int(), model: z.string() };
 
