@@ -259,6 +259,27 @@ describe('prefill and decode stages', () => {
     expect(scheduler.stats.generatedTokens).toBe(14);
   });
 
+  it('moves nobody in during a step that ran out of blocks', () => {
+    const scheduler = new Scheduler({ ...pair, stages: [prefill, { ...decode, blocks: 4 }] });
+    submit(scheduler, 7, 9);
+    submit(scheduler, 7, 5);
+    const third = submit(scheduler, 2, 5);
+    let plan = scheduler.schedule(0);
+    while (scheduler.stats.preemptions === 0) {
+      complete(scheduler, plan);
+      plan = scheduler.schedule(0);
+    }
+    expect([scheduler.stateOf(third), scheduler.stats.stages[1]!.freeBlocks]).toEqual(['transfer', 1]);
+    expect([plan!.stage, scheduler.schedule(0)!.stage, scheduler.schedule(0)]).toEqual([1, 0, undefined]);
+    complete(scheduler, plan);
+    const plans = [scheduler.schedule(0)!, scheduler.schedule(0)!];
+    expect(plans.map(({ kind, stage }) => [kind, stage])).toEqual([
+      ['compute', 1],
+      ['transfer', 1],
+    ]);
+    expect(ids(plans[1])).toEqual([third]);
+  });
+
   it('cancels a request in transfer when the transfer completes', () => {
     const scheduler = new Scheduler(pair);
     const id = submit(scheduler, 8, 3);
