@@ -6,11 +6,9 @@ import { transpose32 } from './panels';
 import { madd, storePartial } from './simd';
 
 /** Tokens whose values pass through the first-level cache together. */
-// @ts-ignore: decorator
 @inline
 const TOKENS: i32 = 16;
 /** Lane groups of 8 heads that share one pass over the cache. */
-// @ts-ignore: decorator
 @inline
 const GROUPS: i32 = 2;
 

@@ -1,7 +1,6 @@
 import { exp4 } from './exp';
 import { laneMask, loadPartial, madd, maxLanes, storePartial, sumLanes } from './simd';
 
-// @ts-ignore: decorator
 @inline
 function sigmoid4(x: v128): v128 {
   const one = f32x4.splat(1);
@@ -9,7 +8,6 @@ function sigmoid4(x: v128): v128 {
 }
 
 /** The lower bound keeps -Infinity from becoming NaN; the result is -0 there already. */
-// @ts-ignore: decorator
 @inline
 function silu4(value: v128): v128 {
   const x = f32x4.pmax(value, f32x4.splat(-1000));
@@ -17,7 +15,6 @@ function silu4(value: v128): v128 {
 }
 
 /** Ties to even; NaN stays a NaN by setting its quiet bit. */
-// @ts-ignore: decorator
 @inline
 function toBf164(x: v128): v128 {
   const odd = v128.and(i32x4.shr_u(x, 16), i32x4.splat(1));
@@ -134,7 +131,6 @@ export function rmsNorm(x: usize, xStride: usize, gain: usize, out: usize, outSt
   }
 }
 
-// @ts-ignore: decorator
 @inline
 function rotate4(v: v128, t: v128): v128 {
   const cos = v128.shuffle<u32>(t, t, 0, 0, 2, 2);

@@ -4,7 +4,6 @@ import { madd } from './simd';
  * e^x, within 2 units in the last place, subnormal results included; 0 below -104, infinity above 88.73; NaN stays NaN.
  * x = n ln 2 + r with ln 2 in two parts, then a polynomial of degree 6 in r (coefficients of the Cephes library's expf).
  */
-// @ts-ignore: decorator
 @inline
 export function exp4(value: v128): v128 {
   // pmin and pmax are one instruction each and keep a NaN that stands first.

@@ -3,7 +3,6 @@
 import { BF16, E4M3 } from './panels';
 import { evenCodes, lowerBf16, lowerE4m3, madd, oddCodes, upperBf16, upperE4m3 } from './simd';
 
-// @ts-ignore: decorator
 @inline
 function addSum(c: usize, s: v128, xs: v128, ws: v128): void {
   v128.store(c, madd(v128.load(c), f32x4.mul(s, xs), ws));
@@ -171,7 +170,6 @@ function f32x1panel(w: usize, x: usize, k: i32, c: usize, xScale: f32, wScale: f
 }
 
 /** Adds one block of k <= 128 columns of a group of 4 panels (float32: `stride` bytes apart) to the 32 sums at c. */
-// @ts-ignore: decorator
 @inline
 export function gemvBlock4(format: i32, w: usize, stride: usize, x: usize, k: i32, c: usize, xs: f32, ws: f32): void {
   if (format == E4M3) e4m3x4(w, x, k, c, xs, ws);
@@ -180,7 +178,6 @@ export function gemvBlock4(format: i32, w: usize, stride: usize, x: usize, k: i3
 }
 
 /** Adds one block of k <= 128 columns of one panel to the 8 sums at c. */
-// @ts-ignore: decorator
 @inline
 export function gemvBlock1(format: i32, w: usize, x: usize, k: i32, c: usize, xs: f32, ws: f32): void {
   if (format == E4M3) e4m3x1(w, x, k, c, xs, ws);

@@ -6,37 +6,28 @@ import { ACTIVATION_FACTOR, loadPartial, storePartial, SUM_FACTOR } from './simd
 import { e4m3Tile2, tile } from './tile';
 
 // Layouts of W.
-// @ts-ignore: decorator
 @inline
 const PANELS: i32 = 0;
-// @ts-ignore: decorator
 @inline
 const ROWS: i32 = 1;
 
 /** Rows of x packed at a time, and floats of packed x: 256 KiB, a quarter of a common level-2 cache. */
-// @ts-ignore: decorator
 @inline
 const ROW_CHUNK: i32 = 128;
-// @ts-ignore: decorator
 @inline
 const PACKED_FLOATS: i32 = 65536;
 
 // Scratch: constants and sums (1 KiB), a block as it is stored (4 KiB + overrun), the same block decoded (4 KiB +
 // overrun), C of a narrow panel (ROW_CHUNK x 8), activation scales, packed x, quantised x.
-// @ts-ignore: decorator
 @inline
 const BLOCK: usize = 1024;
-// @ts-ignore: decorator
 @inline
 const DECODED: usize = BLOCK + 4096 + 256;
-// @ts-ignore: decorator
 @inline
 const NARROW: usize = DECODED + 4096 + 256;
-// @ts-ignore: decorator
 @inline
 const SCALES: usize = NARROW + ROW_CHUNK * 32;
 
-// @ts-ignore: decorator
 @inline
 function columnChunk(rows: i32, k: i32): i32 {
   const fit = (PACKED_FLOATS / ((rows + 3) & ~3)) & ~127;
@@ -56,7 +47,6 @@ export function linearScratchBytes(m: i32, k: i32, quantized: bool): f64 {
 }
 
 /** Weight scale of the block at row r (counted from the first row, which lies `phase` rows into its scale block). */
-// @ts-ignore: decorator
 @inline
 function weightScale(scales: usize, scaleStride: usize, phase: i32, r: i32, k: i32): f32 {
   return scales == 0 ? <f32>1 : load<f32>(scales + <usize>((phase + r) >> 7) * scaleStride + (<usize>(k >> 7) << 2));

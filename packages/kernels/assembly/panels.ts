@@ -6,25 +6,20 @@
 // single stream; panels left over at the end (fewer than 4) stand alone. "step" is the distance of a panel's vectors.
 import { evenCodes, lowerBf16, lowerE4m3, oddCodes, upperBf16, upperE4m3 } from './simd';
 
-// @ts-ignore: decorator
 @inline
 export const F32: i32 = 0;
-// @ts-ignore: decorator
 @inline
 export const BF16: i32 = 1;
-// @ts-ignore: decorator
 @inline
 export const E4M3: i32 = 2;
 
 /** Bytes of k columns of a panel (k even for E4M3). */
-// @ts-ignore: decorator
 @inline
 export function panelBytes(format: i32, k: i32): usize {
   return format == F32 ? (<usize>k) << 5 : format == BF16 ? (<usize>k) << 4 : (<usize>k) << 3;
 }
 
 /** Rows from 0 that lie in groups of four panels. */
-// @ts-ignore: decorator
 @inline
 export function groupedRows(rows: i32): i32 {
   return (rows & ~31) + ((rows & 31) > 24 ? 32 : 0);
@@ -52,7 +47,6 @@ function transpose16(src: usize, stride: usize, rows: i32, units: i32, dst: usiz
   }
 }
 
-// @ts-ignore: decorator
 @inline
 function transpose32Store(a: v128, b: v128, c: v128, d: v128, dst: usize, step: usize): void {
   const ab0 = v128.shuffle<u32>(a, b, 0, 4, 1, 5), ab1 = v128.shuffle<u32>(a, b, 2, 6, 3, 7);

@@ -1,7 +1,6 @@
 // Activation quantisation in tiles of 1 x 128: s = max(amax, 1e-4) / 448, code = E4M3(x / s), nearest even, saturating.
 import { ACTIVATION_FACTOR, loadPartial, maxLanes } from './simd';
 
-// @ts-ignore: decorator
 @inline
 const SIGN: i32 = 0x80000000;
 
@@ -22,14 +21,12 @@ function blockScale(x: usize, n: i32, powerOfTwo: bool): f32 {
   return reinterpret<f32>(min<i32>(max<i32>(exponent, 1), 254) << 23);
 }
 
-// @ts-ignore: decorator
 @inline
 function clampMagnitude(v: v128): v128 {
   return f32x4.pmin(v128.andnot(v, i32x4.splat(SIGN)), f32x4.splat(448));
 }
 
 /** Adds half a step of the 3-bit mantissa, ties to even; the low 20 bits are then to be dropped. */
-// @ts-ignore: decorator
 @inline
 function roundNormal(a: v128): v128 {
   const odd = v128.and(i32x4.shr_u(a, 20), i32x4.splat(1));
@@ -37,7 +34,6 @@ function roundNormal(a: v128): v128 {
 }
 
 /** x / s rounded to the E4M3 grid, as float32. */
-// @ts-ignore: decorator
 @inline
 function roundToGrid(v: v128): v128 {
   const a = clampMagnitude(v);
@@ -51,7 +47,6 @@ function roundToGrid(v: v128): v128 {
 }
 
 /** E4M3 codes of x / s in 32-bit lanes. */
-// @ts-ignore: decorator
 @inline
 function encode(v: v128): v128 {
   const a = clampMagnitude(v);

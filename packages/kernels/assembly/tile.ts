@@ -5,7 +5,6 @@
 // a block would not fit into the registers.
 import { evenCodes, lowerE4m3, madd, oddCodes, upperE4m3 } from './simd';
 
-// @ts-ignore: decorator
 @inline
 function addRow(c: usize, s: v128, t: v128, xs: usize, ws: v128): void {
   const f = v128.load32_splat(xs);
