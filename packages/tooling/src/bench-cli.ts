@@ -18,15 +18,20 @@ const peers = [
   '@tensorflow/tfjs-core@4.22.0',
   '@tensorflow/tfjs-backend-wasm@4.22.0',
   'onnxruntime-node@1.30.0',
+  'node-llama-cpp@3.22.1',
+  `@node-llama-cpp/${process.platform === 'darwin' ? 'mac' : 'linux'}-${process.arch}@3.22.1`,
 ];
 
 function installPeers(root: string): string {
   const folder = join(root, 'node_modules', '.cache', 'moestack-bench');
-  if (existsSync(join(folder, 'node_modules', 'onnxruntime-node'))) return folder;
+  const missing = peers.filter(
+    (peer) => !existsSync(join(folder, 'node_modules', peer.slice(0, peer.lastIndexOf('@')))),
+  );
+  if (missing.length === 0) return folder;
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'package.json'), '{"private":true}\n');
   console.error(`installing benchmark peers (${peers.join(', ')}) ...`);
-  spawnSync(
+  const { status } = spawnSync(
     'npm',
     [
       'install',
@@ -42,6 +47,7 @@ function installPeers(root: string): string {
       stdio: ['ignore', 'inherit', 'inherit'],
     },
   );
+  if (status !== 0) console.error('the peers could not be installed: ratios to them are skipped');
   return folder;
 }
 
