@@ -22,5 +22,6 @@ export { packNibbles, unpackNibbles } from './pack.js';
 export { dequantize, quantize, requantize } from './quantize.js';
 export type { Checkpoint, TensorInfo } from './safetensors-checkpoint.js';
 export type { SafetensorsDtype } from './safetensors-dtype.js';
+export { serializeSafetensors, type TensorDescription } from './safetensors-writer.js';
 export type { QuantizedTensor, ScaleFormat, Scheme } from './scheme.js';
 export type { Architecture } from './tensor-core.js';

@@ -28,6 +28,11 @@ export class JsonScanner {
     this.bytes = bytes.buffer instanceof ArrayBuffer ? bytes : new Uint8Array(bytes);
   }
 
+  /** Bytes consumed so far. */
+  get offset(): number {
+    return this.position;
+  }
+
   /** Error at the current position. */
   fail(message: string): CheckpointError {
     return new CheckpointError(this.file, {

@@ -106,6 +106,13 @@ interface Contract {
 
 interface NodeContract {
   openCheckpoint(path: string): Promise<Checkpoint>;
+  convertCheckpoint(options: {
+    from: string;
+    to: string;
+    target: 'bf16' | 'f16' | 'f32' | 'fp8-block';
+    onProgress?: (p: { doneBytes: number; totalBytes: number }) => void;
+    signal?: AbortSignal;
+  }): Promise<{ tensors: number; bytesWritten: number }>;
 }
 
 fp8 satisfies Contract;
