@@ -1,6 +1,6 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { checkNode } from '../src/commands/doctor.js';
-import { supportsSimd, supportsThreads } from '../src/wasm-features.js';
+import { runTinyKernel } from '../src/run-tiny-kernel.js';
 
 describe('checkNode', () => {
   it.each([
@@ -13,7 +13,17 @@ describe('checkNode', () => {
   });
 });
 
-it('finds the features that every supported Node has', () => {
-  expect(supportsSimd()).toBe(true);
-  expect(supportsThreads()).toBe(true);
+describe('runTinyKernel', () => {
+  it.each([false, true])('runs on every supported Node (shared memory: %s)', (shared) => {
+    expect(() => runTinyKernel(shared)).not.toThrow();
+  });
+
+  it('throws where there is no WebAssembly', () => {
+    vi.stubGlobal('WebAssembly', undefined);
+    try {
+      expect(() => runTinyKernel(false)).toThrow();
+    } finally {
+      vi.unstubAllGlobals();
+    }
+  });
 });

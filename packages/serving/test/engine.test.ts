@@ -2,6 +2,7 @@ import { samplingPolicy } from '@moestack/model';
 import { Scheduler } from '@moestack/scheduler';
 import { describe, expect, it } from 'vitest';
 import { Engine } from '../src/embedded/engine.js';
+import { RankStepEngine } from '../src/embedded/rank-step-engine.js';
 import type { TokenSink } from '../src/embedded/running.js';
 import type { StageRuntime } from '../src/embedded/stage-runner.js';
 import { ServingError } from '../src/errors.js';
@@ -40,7 +41,7 @@ function setUp(options: { maxWaiting?: number; decodeBlocks?: number } = {}) {
   const [prefill, decode] = channels as [LoopbackChannel, LoopbackChannel];
   let timeUs = 0;
   const clock = { nowUs: () => timeUs++, unixSeconds: () => 0 };
-  const engine = new Engine(scheduler, channels, clock);
+  const engine = new Engine(scheduler, new RankStepEngine(channels), clock);
   const submit = (prompt: number[], maxNewTokens: number, stopAt = -1) => {
     const tokens: number[] = [];
     let cancel: () => void = () => undefined;

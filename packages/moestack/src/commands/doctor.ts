@@ -3,7 +3,7 @@ import { createEmbeddedBackend } from '@moestack/serving/embedded';
 import { tinyMoe } from '@moestack/tiny-moe';
 import { CliError } from '../errors.js';
 import type { Reporter } from '../reporter.js';
-import { supportsSimd, supportsThreads } from '../wasm-features.js';
+import { runTinyKernel } from '../run-tiny-kernel.js';
 
 /** What a check found. A warning does not fail the command. */
 export interface CheckResult {
@@ -62,20 +62,32 @@ export function checkNode(_signal?: AbortSignal, version: string = process.versi
 }
 
 function checkSimd(): CheckResult {
-  const name = 'WebAssembly SIMD';
-  if (supportsSimd()) return { name, status: 'ok', detail: 'supported' };
-  return {
-    name,
-    status: 'fail',
-    detail: 'not supported',
-    remedy: 'use a machine whose processor has SSE 4.1 or NEON',
-  };
+  return checkKernel('WebAssembly SIMD', {
+    shared: false,
+    detail: 'supported',
+    remedy: 'use a machine whose processor has SSE 4.1 or NEON, and start node without --jitless',
+  });
 }
 
 function checkThreads(): CheckResult {
-  const name = 'WebAssembly threads';
-  if (supportsThreads()) return { name, status: 'ok', detail: 'shared memory works' };
-  return { name, status: 'fail', detail: 'no shared memory', remedy: 'start node without --jitless' };
+  return checkKernel('WebAssembly threads', {
+    shared: true,
+    detail: 'shared memory works',
+    remedy: 'start node without --jitless',
+  });
+}
+
+function checkKernel(
+  name: string,
+  options: { shared: boolean; detail: string; remedy: string },
+): CheckResult {
+  const { shared, detail, remedy } = options;
+  try {
+    runTinyKernel(shared);
+    return { name, status: 'ok', detail };
+  } catch (error) {
+    return { name, status: 'fail', detail: error instanceof Error ? error.message : String(error), remedy };
+  }
 }
 
 function checkMemory(): CheckResult {

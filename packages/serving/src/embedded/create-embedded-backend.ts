@@ -9,6 +9,7 @@ import { EngineBackend, type GenerationDefaults } from './engine-backend.js';
 import { directoryPath, type EmbeddedBackend, type EmbeddedOptions, engineSizes } from './options.js';
 import { longestToken } from './prompt.js';
 import { PromptEncoder } from './prompt-encoder.js';
+import { RankStepEngine } from './rank-step-engine.js';
 import { connect, StageWorker } from './stage-worker.js';
 
 /** Seeds up to here leave room for the `+ i` of several choices. */
@@ -75,7 +76,7 @@ export async function createEmbeddedBackend(options: EmbeddedOptions): Promise<E
       maxWaiting: sizes.scheduler.maxWaiting,
     }),
     defaults: defaultsOf(generation),
-    engine: new Engine(scheduler, workers, options.clock ?? systemClock),
+    engine: new Engine(scheduler, new RankStepEngine(workers), options.clock ?? systemClock),
     randomSeed: options.randomSeed ?? (() => randomInt(maxRandomSeed)),
     weightBytes: workers.reduce((sum, worker) => sum + worker.weightBytes, 0),
   });

@@ -1,14 +1,11 @@
 import type { TokenLogprobs } from '@moestack/model';
 import type { Scheduler, StepPlan } from '@moestack/scheduler';
-import { decodeError } from '@moestack/schemas/errors';
 import type { BackendMetrics } from '../backend.js';
 import type { Clock } from '../clock.js';
-import { ServingError } from '../errors.js';
 import { BatchHistogram } from './batch-histogram.js';
-import type { FromWorker, PlacedLogprobs } from './protocol.js';
+import type { PlacedLogprobs } from './protocol.js';
+import { engineFailed, type RankOutcomes, type RankStepEngine } from './rank-step-engine.js';
 import { type EndReason, Running, type Submission } from './running.js';
-import { StagePort } from './stage-port.js';
-import type { StageChannel } from './stage-worker.js';
 
 /**
  * Drives the scheduler: hands its plans to the ranks, their outcomes back to it, tokens to the sinks. Everything here
@@ -17,24 +14,16 @@ import type { StageChannel } from './stage-worker.js';
 export class Engine {
   readonly #scheduler: Scheduler;
   readonly #clock: Clock;
-  readonly #stages: readonly StagePort[];
+  readonly #ranks: RankStepEngine;
   readonly #running = new Map<number, Running>();
   readonly #decodeBatch = new BatchHistogram();
-  #handoverBytes = 0;
-  #handovers = 0;
-  #transfers = 0;
   #failure: unknown;
 
-  constructor(scheduler: Scheduler, channels: readonly StageChannel[], clock: Clock) {
+  constructor(scheduler: Scheduler, ranks: RankStepEngine, clock: Clock) {
     this.#scheduler = scheduler;
     this.#clock = clock;
-    this.#stages = channels.map((channel) => new StagePort(channel));
-    channels.forEach((channel, stage) => {
-      channel.listen(
-        (message) => this.#guard(() => this.#receive(stage, message)),
-        (error) => this.#fail(error),
-      );
-    });
+    this.#ranks = ranks;
+    ranks.listen((error) => this.#fail(error));
   }
 
   /** Why the engine ended, if it did. */
@@ -60,7 +49,7 @@ export class Engine {
       maxNewTokens: submission.maxNewTokens,
       arrivalUs: this.#clock.nowUs(),
     });
-    const running = new Running(id, submission, this.#stages.length);
+    const running = new Running(id, submission, this.#ranks.names.length);
     this.#running.set(id, running);
     this.#guard(() => this.#pump());
     return () => this.#cancel(running);
@@ -72,10 +61,10 @@ export class Engine {
       runningRequests: this.#running.size - Math.min(stats.waiting, this.#running.size),
       waitingRequests: stats.waiting,
       decodeBatchSize: this.#decodeBatch.snapshot(),
-      handoverBytes: this.#handoverBytes,
-      handovers: this.#handovers,
+      handoverBytes: this.#ranks.handoverBytes,
+      handovers: this.#ranks.handovers,
       stages: stats.stages.map((stage, index) => ({
-        stage: this.#stages[index]?.channel.name ?? String(index),
+        stage: this.#ranks.names[index] ?? String(index),
         usedBlocks: stage.totalBlocks - stage.freeBlocks,
         totalBlocks: stage.totalBlocks,
       })),
@@ -85,73 +74,54 @@ export class Engine {
   /** Ends the ranks; what runs fails with `reason`. */
   async close(reason: unknown): Promise<void> {
     this.#fail(reason);
-    await Promise.all(this.#stages.map((stage) => stage.channel.close()));
+    await this.#ranks.close(reason);
   }
 
   #pump(): void {
-    for (;;) {
+    while (this.#failure === undefined) {
       const plan = this.#scheduler.schedule(this.#clock.nowUs());
       if (plan === undefined) return;
-      if (plan.kind === 'transfer') this.#startTransfer(plan);
-      else this.#startStep(plan);
+      if (plan.kind === 'compute') this.#tell(plan);
+      this.#ranks.run(plan).then(
+        (outcomes) => this.#settle(() => this.#complete(plan, outcomes)),
+        (error) => this.#settle(() => this.#stepFailed(plan, error)),
+      );
     }
   }
 
-  #startStep(plan: StepPlan): void {
-    const stage = this.#stages[plan.stage]!;
+  /** Brings a rank up to date on the requests of a step. */
+  #tell(plan: StepPlan): void {
     for (let i = 0; i < plan.sequences; i++) {
-      this.#running.get(plan.requestIds[i]!)?.tell(plan.stage, stage.channel);
+      this.#running.get(plan.requestIds[i]!)?.tell(plan.stage, this.#ranks);
     }
-    const buffer = stage.begin(plan);
-    stage.channel.post({ type: 'step', buffer });
   }
 
-  #startTransfer(plan: StepPlan): void {
-    const transfer = this.#transfers++;
-    const target = this.#stages[plan.stage]!;
-    const source = this.#stages[plan.sourceStage]!;
-    let total = 0;
-    for (let i = 0; i < plan.sequences; i++) total += plan.blockCounts[i]!;
-    const blocks = new Int32Array(total);
-    let length = 0;
-    for (let i = 0; i < plan.sequences; i++) {
-      const row = i * plan.blockTableStride;
-      for (let b = 0; b < plan.blockCounts[i]!; b++) blocks[length++] = plan.sourceBlockTables[row + b]!;
-    }
-    const buffer = target.begin(plan);
-    source.channel.post({ type: 'export', transfer, blocks });
-    target.channel.post({ type: 'import', transfer, buffer });
+  #settle(body: () => void): void {
+    this.#guard(() => {
+      body();
+      this.#pump();
+    });
   }
 
-  #receive(stage: number, message: FromWorker): void {
-    if (message.type === 'stepped') this.#stepped(stage, message.buffer, message.logprobs);
-    else if (message.type === 'imported') {
-      const { plan, step } = this.#stages[stage]!.end(message.buffer);
-      this.#handoverBytes += message.bytes;
-      this.#handovers += plan.sequences;
-      this.#scheduler.complete(plan.stepId, step, this.#clock.nowUs());
-    } else if (message.type === 'failed') {
-      const error = decodeError(message.error);
-      if (message.buffer < 0) this.#fail(engineFailed(error));
-      else this.#stepFailed(stage, message.buffer, error);
-    }
-    if (this.#failure === undefined) this.#pump();
+  #complete(plan: StepPlan, outcomes: RankOutcomes): void {
+    if (plan.kind === 'compute') this.#stepped(plan, outcomes);
+    else this.#scheduler.complete(plan.stepId, outcomes, this.#clock.nowUs());
   }
 
-  #stepped(stage: number, buffer: number, logprobs: readonly PlacedLogprobs[] | undefined): void {
-    const { plan, step } = this.#stages[stage]!.end(buffer);
+  #stepped(plan: StepPlan, outcomes: RankOutcomes): void {
+    const { tokens, finished, logprobs } = outcomes;
     if (plan.decodeSequences > 0) this.#decodeBatch.observe(plan.decodeSequences);
     const sampled = logprobs === undefined ? undefined : this.#sortLogprobs(logprobs);
     const ended: [Running, EndReason][] = [];
     for (let i = 0; i < plan.sequences; i++) {
       const running = this.#running.get(plan.requestIds[i]!);
       if (running === undefined || plan.samples[i] !== 1) continue;
-      const reason = running.take(stage, step.tokens[i]!, step.finished[i] === 1, sampled?.get(running.id));
+      const reason = running.take(plan.stage, tokens[i]!, finished[i] === 1, sampled?.get(running.id));
       if (reason === undefined) continue;
-      step.finished[i] = 1;
+      finished[i] = 1;
       ended.push([running, reason]);
     }
-    this.#scheduler.complete(plan.stepId, step, this.#clock.nowUs());
+    this.#scheduler.complete(plan.stepId, outcomes, this.#clock.nowUs());
     for (const [running, reason] of ended) {
       this.#forget(running);
       running.sink.onEnd(reason);
@@ -170,14 +140,13 @@ export class Engine {
     return sampled;
   }
 
-  #stepFailed(stage: number, buffer: number, error: unknown): void {
-    const { plan } = this.#stages[stage]!.end(buffer);
+  #stepFailed(plan: StepPlan, error: unknown): void {
     // The same step would fail again, so its requests end instead of being queued anew.
     for (let i = 0; i < plan.sequences; i++) {
       const running = this.#running.get(plan.requestIds[i]!);
       if (running === undefined) continue;
       this.#cancel(running);
-      running.sink.onError(engineFailed(error));
+      running.sink.onError(error);
     }
     this.#scheduler.fail(plan.stepId, this.#clock.nowUs());
   }
@@ -191,8 +160,8 @@ export class Engine {
 
   #forget(running: Running): void {
     this.#running.delete(running.id);
-    this.#stages.forEach((stage, index) => {
-      if (running.isKnownTo(index)) stage.channel.post({ type: 'release', id: running.id });
+    this.#ranks.names.forEach((_, stage) => {
+      if (running.isKnownTo(stage)) this.#ranks.tell(stage, { type: 'release', id: running.id });
     });
   }
 
@@ -213,15 +182,4 @@ export class Engine {
     this.#running.clear();
     for (const running of all) running.sink.onError(error);
   }
-}
-
-function engineFailed(cause: unknown): ServingError {
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  return new ServingError({
-    code: 'serving/engine-failed',
-    message: `the engine failed: ${reason}`,
-    remedy: 'send the request again; if that fails too, restart the server',
-    status: 500,
-    cause,
-  });
 }

@@ -1,6 +1,6 @@
 import type { TokenLogprobs } from '@moestack/model';
 import type { SequenceSetup } from './protocol.js';
-import type { StageChannel } from './stage-worker.js';
+import type { RankStepEngine } from './rank-step-engine.js';
 
 /** Why a continuation ended: the end-of-text token, the sink's wish, or the length. */
 export type EndReason = 'eos' | 'stop' | 'length';
@@ -45,11 +45,17 @@ export class Running {
   }
 
   /** Sends a stage the tokens that it has not seen. */
-  tell(stage: number, channel: StageChannel): void {
+  tell(stage: number, ranks: RankStepEngine): void {
     const from = this.#known[stage]!;
     if (from === this.#length) return;
     const tokens = this.#tokens.slice(from, this.#length);
-    channel.post({ type: 'tokens', id: this.id, from, tokens, ...(from === 0 && { setup: this.setup }) });
+    ranks.tell(stage, {
+      type: 'tokens',
+      id: this.id,
+      from,
+      tokens,
+      ...(from === 0 && { setup: this.setup }),
+    });
     this.#known[stage] = this.#length;
   }
 

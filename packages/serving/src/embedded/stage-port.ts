@@ -1,13 +1,21 @@
 import type { StepPlan } from '@moestack/scheduler';
+import type { RankOutcomes } from './rank-step-engine.js';
 import type { StageChannel } from './stage-worker.js';
 import { StepBuffer } from './step-buffer.js';
 
-interface Slot {
-  readonly step: StepBuffer;
-  plan: StepPlan | undefined;
+/** A step that a rank has yet to answer. */
+export interface PendingStep {
+  readonly plan: StepPlan;
+  readonly resolve: (outcomes: RankOutcomes) => void;
+  readonly reject: (error: unknown) => void;
 }
 
-/** The controller's side of a rank: its step buffers, and which plan is in which. */
+interface Slot {
+  readonly step: StepBuffer;
+  pending: PendingStep | undefined;
+}
+
+/** The controller's side of a rank: its step buffers, and which step is in which. */
 export class StagePort {
   readonly channel: StageChannel;
   readonly #slots: Slot[] = [];
@@ -17,27 +25,35 @@ export class StagePort {
     this.channel = channel;
   }
 
-  /** Puts a plan into a free buffer. Buffers are made when first needed. */
-  begin(plan: StepPlan): number {
+  /** Puts a step's plan into a free buffer. Buffers are made when first needed. */
+  begin(pending: PendingStep): number {
     const index = this.#free.pop() ?? this.#add();
     const slot = this.#slots[index]!;
-    slot.plan = plan;
-    slot.step.write(plan);
+    slot.pending = pending;
+    slot.step.write(pending.plan);
     return index;
   }
 
-  /** Takes a plan back. The buffer keeps the outcomes until the next {@link StagePort.begin}. */
-  end(index: number): { plan: StepPlan; step: StepBuffer } {
+  /** Takes a step back. The buffer keeps the outcomes until the next {@link StagePort.begin}. */
+  end(index: number): { pending: PendingStep; step: StepBuffer } {
     const slot = this.#slots[index]!;
-    const plan = slot.plan!;
-    slot.plan = undefined;
+    const pending = slot.pending!;
+    slot.pending = undefined;
     this.#free.push(index);
-    return { plan, step: slot.step };
+    return { pending, step: slot.step };
+  }
+
+  /** Rejects every step that is out; their buffers stay taken, since the rank may still write into them. */
+  abandon(error: unknown): void {
+    for (const slot of this.#slots) {
+      slot.pending?.reject(error);
+      slot.pending = undefined;
+    }
   }
 
   #add(): number {
     const step = StepBuffer.create(this.channel.stepShape);
     this.channel.post({ type: 'buffer', shared: step.shared });
-    return this.#slots.push({ step, plan: undefined }) - 1;
+    return this.#slots.push({ step, pending: undefined }) - 1;
   }
 }

@@ -10,7 +10,7 @@ const headerLength = 2;
 
 /**
  * One step in memory that the controller and a worker share: the controller writes the plan, the worker the outcomes.
- * A message says whose turn it is, so that a step costs no allocation and no copy of its arrays.
+ * A message says whose turn it is, so that no message carries the arrays of a plan.
  */
 export class StepBuffer {
   readonly shared: SharedArrayBuffer;
@@ -67,6 +67,12 @@ export class StepBuffer {
 
   get blockTableStride(): number {
     return this.#header[1]!;
+  }
+
+  /** Copies of the outcomes, since the buffer may be written again before they are read. */
+  outcomes(): { tokens: Int32Array; finished: Uint8Array } {
+    const { sequences } = this;
+    return { tokens: this.tokens.slice(0, sequences), finished: this.finished.slice(0, sequences) };
   }
 
   /** Copies what the worker needs of a plan. */

@@ -1,0 +1,159 @@
+import type { StepEngine, StepOutcomes, StepPlan } from '@moestack/scheduler';
+import { AbortedError, decodeError } from '@moestack/schemas/errors';
+import { ServingError } from '../errors.js';
+import type { FromWorker, PlacedLogprobs, ToWorker } from './protocol.js';
+import { type PendingStep, StagePort } from './stage-port.js';
+import type { StageChannel } from './stage-worker.js';
+
+/** What a step on the ranks brought; the arrays belong to the caller. */
+export interface RankOutcomes extends StepOutcomes {
+  /** Log-probabilities that requests of a compute step asked for. */
+  readonly logprobs: readonly PlacedLogprobs[] | undefined;
+  /** Bytes that a transfer moved; 0 for a compute step. */
+  readonly movedBytes: number;
+}
+
+/** What a rank must know of a request besides the plans. */
+export type RequestMessage = Extract<ToWorker, { type: 'tokens' | 'release' }>;
+
+/**
+ * Executes plans on the ranks: posts steps and transfers and matches the replies to them.
+ *
+ * A step that fails rejects its `run`, and the ranks go on. A rank that is lost ends the engine: all runs reject, now
+ * and later.
+ */
+export class RankStepEngine implements StepEngine {
+  /** Names of the stages. */
+  readonly names: readonly string[];
+  readonly #stages: readonly StagePort[];
+  #onLost: (error: unknown) => void = () => undefined;
+  #lost: unknown;
+  #transfers = 0;
+  #handovers = 0;
+  #handoverBytes = 0;
+
+  constructor(channels: readonly StageChannel[]) {
+    this.names = channels.map((channel) => channel.name);
+    this.#stages = channels.map((channel) => new StagePort(channel));
+    channels.forEach((channel, stage) => {
+      channel.listen(
+        (message) => this.#guard(() => this.#receive(stage, message)),
+        (error) => this.#lose(error),
+      );
+    });
+  }
+
+  /** Requests whose blocks went from one rank to another. */
+  get handovers(): number {
+    return this.#handovers;
+  }
+
+  /** Bytes of these blocks. */
+  get handoverBytes(): number {
+    return this.#handoverBytes;
+  }
+
+  /** Says who is told, before the runs reject, that a rank was lost. */
+  listen(onLost: (error: unknown) => void): void {
+    this.#onLost = onLost;
+  }
+
+  /** Tells a rank of a request's tokens, before the step that needs them, or of its end. */
+  tell(stage: number, message: RequestMessage): void {
+    this.#stages[stage]!.channel.post(message);
+  }
+
+  /**
+   * Runs one step. The plan must stay as it is until the promise settles.
+   *
+   * @param signal - keeps the step from being posted; one that was posted runs to its end, since the rank writes into
+   * its blocks until then.
+   * @throws ServingError `serving/engine-failed` when the step failed or a rank is lost; AbortedError.
+   */
+  run(plan: StepPlan, signal?: AbortSignal): Promise<RankOutcomes> {
+    return new Promise((resolve, reject) => {
+      if (this.#lost !== undefined) reject(this.#lost);
+      else if (signal?.aborted) reject(new AbortedError('the step', signal.reason));
+      else this.#guard(() => this.#post({ plan, resolve, reject }));
+    });
+  }
+
+  /** Ends the ranks; what runs rejects with `reason`. */
+  async close(reason: unknown): Promise<void> {
+    this.#lose(reason);
+    await Promise.all(this.#stages.map((stage) => stage.channel.close()));
+  }
+
+  #post(pending: PendingStep): void {
+    const { plan } = pending;
+    const target = this.#stages[plan.stage]!;
+    const buffer = target.begin(pending);
+    if (plan.kind === 'compute') {
+      target.channel.post({ type: 'step', buffer });
+      return;
+    }
+    const transfer = this.#transfers++;
+    const blocks = sourceBlocks(plan);
+    this.#stages[plan.sourceStage]!.channel.post({ type: 'export', transfer, blocks });
+    target.channel.post({ type: 'import', transfer, buffer });
+  }
+
+  #receive(stage: number, message: FromWorker): void {
+    const port = this.#stages[stage]!;
+    if (message.type === 'stepped') {
+      const { pending, step } = port.end(message.buffer);
+      pending.resolve({ ...step.outcomes(), logprobs: message.logprobs, movedBytes: 0 });
+    } else if (message.type === 'imported') {
+      const { pending, step } = port.end(message.buffer);
+      this.#handovers += pending.plan.sequences;
+      this.#handoverBytes += message.bytes;
+      pending.resolve({ ...step.outcomes(), logprobs: undefined, movedBytes: message.bytes });
+    } else if (message.type === 'failed') {
+      const error = engineFailed(decodeError(message.error));
+      if (message.buffer < 0) this.#lose(error);
+      else port.end(message.buffer).pending.reject(error);
+    }
+  }
+
+  /** An error in the bookkeeping would leave steps unanswered for ever. */
+  #guard(body: () => void): void {
+    if (this.#lost !== undefined) return;
+    try {
+      body();
+    } catch (error) {
+      this.#lose(engineFailed(error));
+    }
+  }
+
+  #lose(error: unknown): void {
+    if (this.#lost !== undefined) return;
+    this.#lost = error;
+    this.#onLost(error);
+    for (const stage of this.#stages) stage.abandon(error);
+  }
+}
+
+/** The blocks that a transfer takes from the source, sequence after sequence. */
+function sourceBlocks(plan: StepPlan): Int32Array {
+  let total = 0;
+  for (let i = 0; i < plan.sequences; i++) total += plan.blockCounts[i]!;
+  const blocks = new Int32Array(total);
+  let length = 0;
+  for (let i = 0; i < plan.sequences; i++) {
+    const row = i * plan.blockTableStride;
+    for (let b = 0; b < plan.blockCounts[i]!; b++) blocks[length++] = plan.sourceBlockTables[row + b]!;
+  }
+  return blocks;
+}
+
+/** 500: a step, a rank or the bookkeeping failed. */
+export function engineFailed(cause: unknown): ServingError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new ServingError({
+    code: 'serving/engine-failed',
+    message: `the engine failed: ${reason}`,
+    remedy: 'send the request again; if that fails too, restart the server',
+    status: 500,
+    cause,
+  });
+}
