@@ -114,3 +114,10 @@ describe('dimensionsOf', () => {
     expect([0, 1, 2, 3].map((layer) => isMoeLayer(config, layer))).toEqual([false, false, true, false]);
   });
 });
+
+describe('a configuration of another family', () => {
+  it.each(['llama', 'constructor'])('is refused by its model_type %s, not by a field it lacks', (family) => {
+    expect(() => parseConfig({ model_type: family })).toThrow(/model_type/);
+    expect(() => parseConfig({ model_type: family })).toThrow(family);
+  });
+});

@@ -83,6 +83,9 @@ export type DeepseekConfig = z.infer<typeof DeepseekConfig>;
  * describes another architecture or options outside this engine.
  */
 export function parseConfig(json: unknown): DeepseekConfig {
+  // Another family lacks fields that ours need: naming the family says more than naming the first missing field.
+  const family = valueAt(json, ['model_type']);
+  if (typeof family === 'string') checkFamily(family);
   const parsed = DeepseekConfig.safeParse(json);
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
@@ -103,11 +106,13 @@ const FAMILIES: Readonly<Record<string, string>> = {
   deepseek_v3: 'DeepseekV3ForCausalLM',
 };
 
-function checkSupported(config: DeepseekConfig): void {
-  const family = FAMILIES[config.model_type];
-  if (family === undefined) {
-    throw unsupported('model_type', config.model_type, `one of ${Object.keys(FAMILIES).join(', ')}`);
+function checkFamily(family: string): void {
+  if (!Object.hasOwn(FAMILIES, family)) {
+    throw unsupported('model_type', family, `one of ${Object.keys(FAMILIES).join(', ')}`);
   }
+}
+
+function checkSupported(config: DeepseekConfig): void {
   const architecture = config.architectures?.[0];
   if (architecture !== undefined && !Object.values(FAMILIES).includes(architecture)) {
     throw unsupported('architectures', architecture, Object.values(FAMILIES).join(' or '));
