@@ -8,7 +8,6 @@ export type SchedulerErrorCode =
   | 'scheduler/bad-request'
   | 'scheduler/queue-full'
   | 'scheduler/too-long'
-  | 'scheduler/unknown-request'
   | 'scheduler/unknown-step'
   | 'scheduler/bad-outcomes'
   | 'scheduler/not-steady';
