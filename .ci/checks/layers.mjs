@@ -13,7 +13,8 @@ const allowed = {
   training: ['schemas', 'kernels', 'fp8', 'routing', 'collectives', 'model'],
   'tiny-moe': [],
   scheduler: ['schemas'],
-  detect: ['schemas'],
+  detect: ['schemas', 'kernels'],
+  'detect/embedded': ['schemas', 'kernels', 'model', 'tiny-moe', 'detect'],
   serving: ['schemas', 'scheduler'],
   'serving/embedded': ['schemas', 'scheduler', 'model', 'kernels', 'collectives', 'placement'],
   simulator: ['schemas', 'scheduler', 'placement', 'collectives'],
@@ -63,7 +64,8 @@ for (const name of readdirSync('packages')) {
   if (name !== 'moestack' && !(name in allowed)) problems.push(`${folder}: not in the dependency table`);
   for (const file of sources(join(folder, 'src'))) {
     const isTest = /\.test(-d)?\.ts$/.test(file);
-    const layer = name === 'serving' && file.includes('/embedded/') ? 'serving/embedded' : name;
+    const layer =
+      ['serving', 'detect'].includes(name) && file.includes('/embedded/') ? `${name}/embedded` : name;
     for (const match of readFileSync(file, 'utf8').matchAll(importPattern)) {
       const specifier = match[1] ?? match[2];
       if (specifier.startsWith('.')) {

@@ -1,0 +1,1 @@
+export { CollectivesError, type CollectivesErrorCode } from './errors.js';

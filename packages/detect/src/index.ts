@@ -1,0 +1,1 @@
+export { DetectError, type DetectErrorCode } from './errors.js';

@@ -1,0 +1,1 @@
+export { PlacementError, type PlacementErrorCode } from './errors.js';
