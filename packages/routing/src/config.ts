@@ -1,4 +1,4 @@
-import { RoutingError } from './errors.js';
+import { badConfig, requireInteger, requireOneOf } from './operands.js';
 import type { Router, RouterConfig } from './types.js';
 
 const SCORINGS: readonly string[] = ['sigmoid', 'softmax', 'sqrtSoftplus'];
@@ -62,29 +62,4 @@ export function requireGroupPairs(experts: number, groups: number): void {
       "use fewer groups, or pass groupScore: 'max'",
     );
   }
-}
-
-function requireInteger(name: string, value: number, minimum: number, maximum: number): number {
-  if (!Number.isInteger(value) || value < minimum || value > maximum) {
-    throw badConfig(
-      `expected an integer from ${minimum} to ${maximum} for ${name}, got ${value}`,
-      value,
-      `pass ${name} as an integer in that range`,
-    );
-  }
-  return value;
-}
-
-function requireOneOf(name: string, value: string, allowed: readonly string[]): void {
-  if (!allowed.includes(value)) {
-    throw badConfig(
-      `expected one of ${allowed.join(', ')} for ${name}, got ${value}`,
-      value,
-      `pass ${allowed.join(' or ')}`,
-    );
-  }
-}
-
-function badConfig(message: string, value: unknown, remedy: string): RoutingError {
-  return new RoutingError({ code: 'routing/bad-config', message, value, remedy });
 }
