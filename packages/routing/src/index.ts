@@ -8,6 +8,21 @@ export {
   planDispatchInto,
 } from './dispatch/dispatch-plan.js';
 export { RoutingError, type RoutingErrorCode } from './errors.js';
+export type { AffinityLossOptions } from './losses/affinities.js';
+export { importanceLoss, type LoadLossOptions, loadLoss, zLoss } from './losses/auxiliary.js';
+export type { CountReducer, Selection } from './losses/counts.js';
+export {
+  type BalanceLoss,
+  type BalanceLossOptions,
+  type CommunicationLossOptions,
+  communicationBalanceLoss,
+  type DeviceLossOptions,
+  deviceBalanceLoss,
+  expertBalanceLoss,
+  type SequenceLossOptions,
+  sequenceBalanceLoss,
+} from './losses/deepseek.js';
+export { type SwitchLossOptions, type SwitchNormalization, switchLoss } from './losses/switch.js';
 export { createRouter } from './router.js';
 export type {
   GroupScore,
