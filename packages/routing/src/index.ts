@@ -1,4 +1,15 @@
 export {
+  type BiasController,
+  type BiasControllerOptions,
+  type BiasControllerState,
+  type BiasProgress,
+  createBiasController,
+  type GammaSchedule,
+  gammaUntil,
+} from './control/bias-controller.js';
+export { type LoadMetrics, loadMetrics } from './control/load-metrics.js';
+export { createLoadTracker, type LoadTracker } from './control/load-tracker.js';
+export {
   allocateDispatchPlan,
   type DispatchOptions,
   type DispatchPlan,
