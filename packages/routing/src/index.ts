@@ -34,6 +34,28 @@ export {
   sequenceBalanceLoss,
 } from './losses/deepseek.js';
 export { type SwitchLossOptions, type SwitchNormalization, switchLoss } from './losses/switch.js';
+export {
+  type AlignedLayout,
+  alignPermutation,
+  alignPermutationInto,
+  allocateAlignedLayout,
+} from './permutation/aligned-layout.js';
+export { indicesFromMask, maskFromIndices, type RoutingMask } from './permutation/masks.js';
+export {
+  allocatePermutation,
+  type Permutation,
+  planPermutation,
+  planPermutationInto,
+} from './permutation/permutation.js';
+export {
+  type CombineOptions,
+  combineRows,
+  type PermuteOptions,
+  permuteRows,
+  permuteValues,
+  type Rows,
+  type SummableRows,
+} from './permutation/rows.js';
 export { createRouter } from './router.js';
 export type {
   GroupScore,
