@@ -1,4 +1,12 @@
 export {
+  type ApplyCapacityOptions,
+  applyCapacity,
+  type CapacityDecision,
+  type DropPolicy,
+  padToCapacity,
+} from './capacity/apply-capacity.js';
+export { type CapacityRule, type CapacityShape, expertCapacity } from './capacity/expert-capacity.js';
+export {
   type BiasController,
   type BiasControllerOptions,
   type BiasControllerState,
@@ -56,6 +64,7 @@ export {
   type Rows,
   type SummableRows,
 } from './permutation/rows.js';
+export { createRandom, type RandomSource } from './random.js';
 export { createRouter } from './router.js';
 export type {
   GroupScore,
