@@ -6,6 +6,7 @@ export {
   padToCapacity,
 } from './capacity/apply-capacity.js';
 export { type CapacityRule, type CapacityShape, expertCapacity } from './capacity/expert-capacity.js';
+export { nodeGroupScore } from './config.js';
 export {
   type BiasController,
   type BiasControllerOptions,
@@ -64,13 +65,23 @@ export {
   type Rows,
   type SummableRows,
 } from './permutation/rows.js';
+export { type RouterPreset, routerPreset } from './presets.js';
 export { createRandom, type RandomSource } from './random.js';
 export { createRouter } from './router.js';
+export { cosineLogits } from './routers/cosine-logits.js';
+export { type ExpertChoice, type ExpertChoiceOptions, routeByExpertChoice } from './routers/expert-choice.js';
+export { createHashRouter, type HashRouter, type HashRouterOptions } from './routers/hash-router.js';
+export { addNoise, balancedIndices, type RouterNoise } from './routers/noise.js';
+export { appendSharedExperts } from './routers/shared-experts.js';
+export { routeBySinkhorn, type SinkhornOptions, type SinkhornResult, sinkhorn } from './routers/sinkhorn.js';
 export type {
   GroupScore,
+  ResolvedRouterConfig,
   RouteIntoOptions,
+  RouteOptions,
   Router,
   RouterConfig,
   RoutingDecision,
+  RoutingTopology,
   Scoring,
 } from './types.js';

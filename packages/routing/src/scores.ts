@@ -57,3 +57,13 @@ export function sqrtSoftplusRowBf16(logits: Float32Array, base: number, scores: 
   sqrtSoftplusRow(scores, 0, scores);
   for (let e = 0; e < experts; e++) scores[e] = roundToBf16(scores[e]!);
 }
+
+/** The logits themselves, for a softmax that comes after the selection. */
+export function logitRow(logits: Float32Array, base: number, scores: Float32Array): void {
+  for (let e = 0; e < scores.length; e++) scores[e] = logits[base + e]!;
+}
+
+/** {@link logitRow} rounded to bfloat16. */
+export function logitRowBf16(logits: Float32Array, base: number, scores: Float32Array): void {
+  for (let e = 0; e < scores.length; e++) scores[e] = roundToBf16(logits[base + e]!);
+}
