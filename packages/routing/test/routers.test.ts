@@ -67,17 +67,18 @@ describe('sinkhorn', () => {
         fc.nat(),
         (tokens, experts, seed) => {
           const logits = Float64Array.from(normalLogits(tokens * experts, seed));
-          const { matrix } = sinkhorn(logits, { experts, tolerance: 1e-6, maxIterations: 100_000 });
+          const { matrix } = sinkhorn(logits, { experts, tolerance: 1e-5 });
           for (let t = 0; t < tokens; t++) {
             const row = matrix
               .subarray(t * experts, (t + 1) * experts)
               .reduce((sum, value) => sum + value, 0);
-            expect(Math.abs(row * tokens - 1)).toBeLessThan(1e-4);
+            // Rows are off by the last relative move of the factors, which may be small numbers.
+            expect(Math.abs(row * tokens - 1)).toBeLessThan(1e-3);
           }
           for (let e = 0; e < experts; e++) {
             let column = 0;
             for (let t = 0; t < tokens; t++) column += matrix[t * experts + e]!;
-            expect(Math.abs(column * experts - 1)).toBeLessThan(1e-4);
+            expect(Math.abs(column * experts - 1)).toBeLessThan(1e-6);
           }
         },
       ),
