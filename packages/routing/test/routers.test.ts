@@ -78,7 +78,8 @@ describe('sinkhorn', () => {
           for (let e = 0; e < experts; e++) {
             let column = 0;
             for (let t = 0; t < tokens; t++) column += matrix[t * experts + e]!;
-            expect(Math.abs(column * experts - 1)).toBeLessThan(1e-6);
+            // Columns are exact but for the floor of 1e-8 against sums of about 1/E over the expert's factor.
+            expect(Math.abs(column * experts - 1)).toBeLessThan(1e-5);
           }
         },
       ),
