@@ -74,6 +74,9 @@ export { createHashRouter, type HashRouter, type HashRouterOptions } from './rou
 export { addNoise, balancedIndices, type RouterNoise } from './routers/noise.js';
 export { appendSharedExperts } from './routers/shared-experts.js';
 export { routeBySinkhorn, type SinkhornOptions, type SinkhornResult, sinkhorn } from './routers/sinkhorn.js';
+export { createTraceRecorder, type TraceRecorder, type TraceRecorderOptions } from './trace/recorder.js';
+export { createReplayRouter, type ReplayRouter } from './trace/replay.js';
+export { type CapturedTrace, type TraceRecord, traceLoad } from './trace/trace.js';
 export type {
   GroupScore,
   ResolvedRouterConfig,
