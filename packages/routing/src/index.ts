@@ -67,7 +67,7 @@ export {
 } from './permutation/rows.js';
 export { type RouterPreset, routerPreset } from './presets.js';
 export { createRandom, type RandomSource } from './random.js';
-export { createRouter } from './router.js';
+export { createRouter, createScalarRouter } from './router.js';
 export { cosineLogits } from './routers/cosine-logits.js';
 export { type ExpertChoice, type ExpertChoiceOptions, routeByExpertChoice } from './routers/expert-choice.js';
 export { createHashRouter, type HashRouter, type HashRouterOptions } from './routers/hash-router.js';

@@ -1,4 +1,5 @@
 import { requireGroupSize, resolveConfig } from './config.js';
+import { type FastGate, openFastGate } from './fast-gate.js';
 import { GroupLimit } from './group-limit.js';
 import {
   notFinite,
@@ -55,7 +56,13 @@ const SCORE_ROWS: Readonly<Record<Scoring | 'logits', { f32: ScoreRow; bf16: Sco
  * ```
  */
 export function createRouter(config: RouterConfig): Router {
-  return new TopKRouter(resolveConfig(config));
+  const resolved = resolveConfig(config);
+  return new TopKRouter(resolved, openFastGate(resolved));
+}
+
+/** A router that does everything in scalar TypeScript: the reference for {@link createRouter}, which gives the same bits. */
+export function createScalarRouter(config: RouterConfig): Router {
+  return new TopKRouter(resolveConfig(config), undefined);
 }
 
 class TopKRouter implements Router {
@@ -66,8 +73,9 @@ class TopKRouter implements Router {
   readonly #biased: Float32Array;
   readonly #best: Float32Array;
   readonly #limit: GroupLimit | undefined;
+  readonly #fast: FastGate | undefined;
 
-  constructor(config: ResolvedRouterConfig) {
+  constructor(config: ResolvedRouterConfig, fast: FastGate | undefined) {
     const late = config.softmaxOrder === 'after';
     const single = config.precision === 'f32';
     this.config = config;
@@ -78,6 +86,7 @@ class TopKRouter implements Router {
     this.#biased = new Float32Array(config.experts);
     this.#best = new Float32Array(config.topK);
     this.#limit = config.groups > 1 ? new GroupLimit(config) : undefined;
+    this.#fast = fast;
   }
 
   route(logits: Float32Array, tokens: number, options: RouteOptions = {}): RoutingDecision {
@@ -107,6 +116,7 @@ class TopKRouter implements Router {
     const { bias, mask, groups, counts } = options;
     const groupScore = this.config.groupScore ?? (bias === undefined ? 'max' : 'top2Sum');
     this.#check(logits, tokens, groupScore, options);
+    if (mask === undefined && this.#fast?.route(logits, tokens, groupScore, options) === true) return;
     counts.fill(0, 0, experts);
     for (let token = 0; token < tokens; token++) {
       if (mask !== undefined && mask[token] === 0) {

@@ -1,5 +1,5 @@
+import { exp64 as exp } from '@moestack/kernels';
 import { roundToBf16 } from './bf16.js';
-import { exp } from './exp.js';
 
 /** Above this softplus(x) is x in float32; the published gates switch over at the same value. */
 const SOFTPLUS_LINEAR_ABOVE = 20;

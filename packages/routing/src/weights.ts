@@ -1,5 +1,5 @@
+import { exp64 as exp } from '@moestack/kernels';
 import { roundToBf16 } from './bf16.js';
-import { exp } from './exp.js';
 
 /** Writes the weights of one token from its scores [E] and chosen experts; an id of -1 gets weight 0. */
 export type WeighRow = (

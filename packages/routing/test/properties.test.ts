@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createRouter, type RouterConfig } from '../src/index.js';
+import { createRandom, createRouter, createScalarRouter, type RouterConfig } from '../src/index.js';
 
 interface Situation {
   config: RouterConfig;
@@ -89,6 +89,37 @@ function routeBySorting({ config, tokens, logits, bias }: Situation): number[][]
 const seeded = { seed: 20_250_101, numRuns: 300 };
 
 describe('properties of every decision', () => {
+  it('are those of the scalar gate, bit for bit', () => {
+    const sizes = fc.record({
+      groups: fc.integer({ min: 1, max: 4 }),
+      size: fc.constantFrom(4, 8, 12),
+      tokens: fc.integer({ min: 0, max: 300 }),
+      keep: fc.nat(),
+      top: fc.nat(),
+      scoring: fc.constantFrom('sigmoid' as const, 'softmax' as const),
+      normalize: fc.boolean(),
+      biased: fc.boolean(),
+      coarse: fc.boolean(),
+      seed: fc.nat(),
+    });
+    fc.assert(
+      fc.property(sizes, ({ groups, size, tokens, keep, top, biased, coarse, seed, ...rest }) => {
+        const topKGroups = 1 + (keep % groups);
+        const topK = 1 + (top % (size * topKGroups));
+        const experts = groups * size;
+        const config = { ...rest, experts, groups, topKGroups, topK, routedScalingFactor: 2.5 };
+        const random = createRandom(seed);
+        const value = () => (coarse ? Math.floor(random() * 4) - 2 : (random() - 0.5) * 20);
+        const logits = Float32Array.from({ length: tokens * experts }, value);
+        const bias = Float32Array.from({ length: experts }, () => (coarse ? -1 : random() - 0.5));
+        const options = biased ? { bias } : {};
+        const fast = createRouter(config).route(logits, tokens, options);
+        expect(fast).toEqual(createScalarRouter(config).route(logits, tokens, options));
+      }),
+      seeded,
+    );
+  });
+
   it('counts every assignment once, and chooses distinct experts in at most topKGroups groups', () => {
     fc.assert(
       fc.property(fc.boolean().chain(situations), (situation) => {

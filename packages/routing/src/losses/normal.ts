@@ -1,4 +1,4 @@
-import { exp } from '../exp.js';
+import { exp64 as exp } from '@moestack/kernels';
 
 const SERIES_BELOW = 3;
 const MAX_TERMS = 200;

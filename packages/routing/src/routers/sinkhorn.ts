@@ -1,5 +1,5 @@
+import { exp64 as exp } from '@moestack/kernels';
 import { RoutingError } from '../errors.js';
-import { exp } from '../exp.js';
 import { openAffinities } from '../losses/affinities.js';
 import { requireInteger, requireNumber } from '../operands.js';
 import { createRouter } from '../router.js';
