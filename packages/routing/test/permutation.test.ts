@@ -6,6 +6,7 @@ import {
   allocateAlignedLayout,
   allocatePermutation,
   combineRows,
+  createRandom,
   indicesFromMask,
   maskFromIndices,
   permuteRows,
@@ -189,6 +190,26 @@ describe('permuteRows and combineRows', () => {
       }),
       seeded,
     );
+  });
+});
+
+describe('combineRows', () => {
+  it('adds slots in order, rounding to float32 each time, for any number of them', () => {
+    for (let topK = 1; topK <= 9; topK++) {
+      const ids = Int32Array.from({ length: 6 * topK }, (_, i) => (i % 11 === 3 ? -1 : (i * 7) % 5));
+      const plan = planPermutation(ids, 6, { experts: 5, topK });
+      const random = createRandom(topK);
+      const y = Float32Array.from({ length: plan.assignments * 3 }, () => random() - 0.5);
+      const weights = Float32Array.from(ids, random);
+      const expected = new Float32Array(18);
+      for (let i = 0; i < ids.length; i++) {
+        for (let c = 0; c < 3 && ids[i]! >= 0; c++) {
+          const at = Math.floor(i / topK) * 3 + c;
+          expected[at] = Math.fround(expected[at]! + weights[i]! * y[plan.inverse[i]! * 3 + c]!);
+        }
+      }
+      expect(combineRows(y, plan, { columns: 3, weights })).toEqual(expected);
+    }
   });
 });
 
