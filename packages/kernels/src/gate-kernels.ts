@@ -1,7 +1,9 @@
+import type { Arena } from './arena.js';
 import { needCount, needLength } from './checks.js';
 import { KernelsError } from './errors.js';
 import { KernelsBase } from './kernels-base.js';
 import { fractions } from './reference/exp64.js';
+import type { KernelsOptions } from './types.js';
 
 /** What a gate computes; see {@link GateKernels.gate}. */
 export interface GateShape {
@@ -36,15 +38,30 @@ export interface GateOutput {
   readonly counts: Int32Array;
 }
 
-/** Routing of mixture-of-experts tokens. */
+/**
+ * Routing of mixture-of-experts tokens over one {@link Arena}. Make it outside of scopes: it keeps a table of 256 bytes in an arena that
+ * may allocate. Calls on arena views allocate nothing.
+ */
 export class GateKernels extends KernelsBase {
+  readonly #table: Float64Array | Uint8Array;
+
+  /** Instantiates the inlined binary against the arena's memory, synchronously. */
+  constructor(arena: Arena, options: KernelsOptions = {}) {
+    super(arena, options);
+    this.#table = fractions;
+    if (arena.canAllocate) {
+      this.#table = arena.u8(fractions.byteLength);
+      this.#table.set(new Uint8Array(fractions.buffer, fractions.byteOffset, fractions.byteLength));
+    }
+  }
+
   /** out = {@link exp64} of each element, bit for bit; x and out may be the same. NaN is not looked for. */
   exp64(x: Float64Array, out: Float64Array): void {
     needLength('out', out, x.length);
     this.stats.calls++;
     const staging = this.staging;
     staging.begin();
-    this.wasm.exp64(staging.input(x), staging.output(out), x.length, staging.input(fractions));
+    this.wasm.exp64(staging.input(x), staging.output(out), x.length, staging.input(this.#table));
     staging.end();
   }
 
@@ -85,7 +102,7 @@ export class GateKernels extends KernelsBase {
     wasm.gate(
       staging.input(logits),
       bias === undefined ? 0 : staging.input(bias),
-      staging.input(fractions),
+      staging.input(this.#table),
       tokens,
       experts,
       groups,

@@ -122,7 +122,9 @@ describe('permuteRows and combineRows', () => {
             return value * sum;
           });
           const same = (values: ArrayLike<number>) => {
-            for (let i = 0; i < expected.length; i++) expect(values[i]! - expected[i]!).toBe(0);
+            let wrong = 0;
+            for (let i = 0; i < expected.length; i++) if (values[i]! - expected[i]! !== 0) wrong++;
+            expect(wrong).toBe(0);
           };
           same(combineRows(permuteRows(x, plan, options), plan, { ...options, weights }));
           same(combineRows(permuteRows(Float64Array.from(x), plan, options), plan, { ...options, weights }));
@@ -152,17 +154,17 @@ describe('permuteRows and combineRows', () => {
           plan,
           { layout },
         );
+        const expected = new Uint8Array(out.length);
         for (let row = 0; row < layout.paddedTotal; row++) {
           const id = layout.sortedIds[row]!;
           const padding = id === layout.padValue;
           expect(weights[row]).toBe(padding ? 0 : id + 1);
+          if (padding) continue;
           const token = Math.floor(id / topK);
-          const expected = padding
-            ? new Uint8Array(columns)
-            : x.slice(token * columns, (token + 1) * columns);
-          expect(out.slice(row * columns, (row + 1) * columns)).toEqual(expected);
-          if (!padding) expect(layout.blockExpertIds[Math.floor(row / 8)]).toBe(ids[id]);
+          expected.set(x.subarray(token * columns, (token + 1) * columns), row * columns);
+          expect(layout.blockExpertIds[Math.floor(row / 8)]).toBe(ids[id]);
         }
+        expect(Buffer.compare(out, expected)).toBe(0);
       }),
       seeded,
     );
