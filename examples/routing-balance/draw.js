@@ -1,6 +1,6 @@
 const WIDTH = 760;
 const HEIGHT = 240;
-const LEFT = 44;
+const LEFT = 64;
 const BOTTOM = 24;
 
 /** A page with the imbalance over time and the last load of every expert, for both arms. */
@@ -11,6 +11,8 @@ export function drawPage(result, options) {
     { name: 'with bias control', kind: 'bias', values: arms.bias.maxVio },
   ];
   const average = (options.tokens * result.topK) / result.experts;
+  // One scale for both charts, so that their bars can be compared.
+  const highest = Math.max(average, ...arms.none.counts, ...arms.bias.counts);
   return `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -31,8 +33,8 @@ export function drawPage(result, options) {
 <h2>MaxVio by step: how far the busiest expert is above the mean</h2>
 ${drawLines(series, options.freezeAt < options.steps ? options.freezeAt : undefined)}
 <h2>Tokens per expert in the last step, without and with the bias</h2>
-${drawBars(arms.none.counts, 'none', average)}
-${drawBars(arms.bias.counts, 'bias', average)}
+${drawBars(arms.none.counts, 'none', average, highest)}
+${drawBars(arms.bias.counts, 'bias', average, highest)}
 </html>
 `;
 }
@@ -55,9 +57,8 @@ function drawLines(series, mark) {
   return `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img">${ticks.join('')}${frozen}${paths.join('')}${label}</svg>`;
 }
 
-function drawBars(counts, kind, average) {
+function drawBars(counts, kind, average, top) {
   const height = 140;
-  const top = Math.max(average, ...counts);
   const y = (value) => height - BOTTOM - (value / top) * (height - BOTTOM - 12);
   const step = (WIDTH - LEFT - 8) / counts.length;
   const bars = Array.from(

@@ -65,6 +65,7 @@ export interface DispatchOptions {
 }
 
 const MAX_SLOTS = 1 << 20;
+const NO_LIMIT: { maxNodes?: number } = {};
 const MAX_ELEMENTS = 2 ** 31 - 1;
 
 /**
@@ -156,7 +157,7 @@ export function planDispatchInto(
   physical: Int32Array,
   tokens: number,
   plan: DispatchPlan,
-  options: { maxNodes?: number } = {},
+  options: { maxNodes?: number } = NO_LIMIT,
 ): void {
   const { topology, topK } = plan;
   const { slots, ranks, nodes } = topology;

@@ -1,4 +1,5 @@
-import { badConfig, requireExactLength, requireIds, requireInteger, requireLength } from '../operands.js';
+import { RoutingError } from '../errors.js';
+import { badConfig, requireExactLength, requireInteger, requireLength } from '../operands.js';
 import type { RoutingDecision } from '../types.js';
 
 /** Options of {@link createHashRouter}. */
@@ -31,13 +32,7 @@ export function createHashRouter(options: HashRouterOptions): HashRouter {
   return {
     route(tokenIds) {
       const tokens = tokenIds.length;
-      if (table !== undefined)
-        requireIds(
-          'tokenIds',
-          tokenIds.map((id) => Math.max(id, -1)),
-          tokens,
-          table.length / topK,
-        );
+      if (table !== undefined) requireKnown(tokenIds, table.length / topK);
       const indices = new Int32Array(tokens * topK).fill(-1);
       const weights = new Float32Array(tokens * topK);
       const counts = new Int32Array(experts);
@@ -68,9 +63,14 @@ function hashInto(
 ): void {
   for (let k = 0; k < topK; k++) {
     let expert = mix(Math.imul(id, 0x9e3779b1) ^ mix(seed + k)) % experts;
-    while (indices.subarray(offset, offset + k).includes(expert)) expert = (expert + 1) % experts;
+    while (isTaken(indices, offset, k, expert)) expert = (expert + 1) % experts;
     indices[offset + k] = expert;
   }
+}
+
+function isTaken(indices: Int32Array, offset: number, taken: number, expert: number): boolean {
+  for (let k = 0; k < taken; k++) if (indices[offset + k] === expert) return true;
+  return false;
 }
 
 /** The finaliser of MurmurHash3. */
@@ -79,6 +79,19 @@ function mix(value: number): number {
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
   return (h ^ (h >>> 16)) >>> 0;
+}
+
+function requireKnown(tokenIds: Int32Array, vocabulary: number): void {
+  for (let token = 0; token < tokenIds.length; token++) {
+    if (tokenIds[token]! >= vocabulary) {
+      throw new RoutingError({
+        code: 'routing/bad-index',
+        message: `expected token ids below ${vocabulary}, got ${tokenIds[token]} at token ${token}`,
+        value: tokenIds[token],
+        remedy: 'pass a table for the whole vocabulary',
+      });
+    }
+  }
 }
 
 function checkTable(table: Int32Array, experts: number, topK: number): void {
