@@ -146,15 +146,16 @@ function consecutiveGroups(config: RouterConfig, experts: number): Groups {
 }
 
 function nodeGroups(config: RouterConfig, topology: RoutingTopology, experts: number): Groups {
-  if (config.groups !== undefined || config.topKGroups !== undefined) {
+  const groups = requireInteger('nodes', topology.nodes, 1, experts);
+  const topKGroups = requireInteger('maxNodesPerToken', topology.maxNodesPerToken, 1, groups);
+  // A resolved configuration shows both, and may be passed again.
+  if ((config.groups ?? groups) !== groups || (config.topKGroups ?? topKGroups) !== topKGroups) {
     throw badConfig(
-      'expected either groups or a topology, got both',
+      `expected either groups or a topology, got ${config.groups} groups, keep ${config.topKGroups}, beside ${groups} nodes, keep ${topKGroups}`,
       config.groups,
       'leave groups and topKGroups out',
     );
   }
-  const groups = requireInteger('nodes', topology.nodes, 1, experts);
-  const topKGroups = requireInteger('maxNodesPerToken', topology.maxNodesPerToken, 1, groups);
   const { nodeOfExpert } = topology;
   if (nodeOfExpert === undefined) return consecutiveGroups({ ...config, groups, topKGroups }, experts);
   requireExactLength('nodeOfExpert', nodeOfExpert.length, experts, '[experts]');

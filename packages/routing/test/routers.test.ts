@@ -270,6 +270,14 @@ describe('node-limited routing', () => {
     expect(() => nodeGroupScore(3, 4)).toThrow(RoutingError);
   });
 
+  it('resolves to a configuration that makes the same router again', () => {
+    const topology = { nodes: 4, maxNodesPerToken: 2, nodeOfExpert: [0, 0, 1, 1, 2, 2, 3, 3] };
+    const { config } = createRouter({ experts: 8, topK: 4, scoring: 'sigmoid', topology });
+    expect(createRouter(config).config).toEqual(config);
+    const v3 = createRouter(routerPreset('deepseek-v3')).config;
+    expect(createRouter(v3).config).toEqual(v3);
+  });
+
   it('equals groups when nodes hold consecutive experts, and sums computed from sorted scores', () => {
     const logits = normalLogits(64 * 24, 4);
     for (const [topK, maxNodesPerToken] of [
@@ -337,7 +345,7 @@ describe('node-limited routing', () => {
   });
 
   it.each<[string, Partial<RouterConfig>]>([
-    ['groups beside it', { groups: 2, topology: { nodes: 2, maxNodesPerToken: 1 } }],
+    ['other groups beside it', { groups: 4, topology: { nodes: 2, maxNodesPerToken: 1 } }],
     ['a node without experts', { topology: { nodes: 2, maxNodesPerToken: 1, nodeOfExpert: [0, 0, 0, 0] } }],
     ['an unknown node', { topology: { nodes: 2, maxNodesPerToken: 1, nodeOfExpert: [0, 0, 1, 2] } }],
     ['a short map', { topology: { nodes: 2, maxNodesPerToken: 1, nodeOfExpert: [0, 1] } }],

@@ -109,26 +109,55 @@ function softmaxRow({ logits, experts, row }: Affinities, base: number): number 
   return sum;
 }
 
+/** Both scorers start from e^-|x|, so that neither the sigmoid nor its slope loses digits at either end. */
 function elementwiseRow(affinities: Affinities, base: number): number {
   const { logits, experts, row, slopes } = affinities;
+  const sum =
+    affinities.scoring === 'sigmoid'
+      ? sigmoidRow(logits, base, experts, row, slopes)
+      : sqrtSoftplusRow(logits, base, experts, row, slopes);
+  return affinities.normalize ? sum : 1;
+}
+
+function sigmoidRow(
+  logits: Float32Array | Float64Array,
+  base: number,
+  experts: number,
+  row: Float64Array,
+  slopes: Float64Array,
+): number {
   let sum = SUM_FLOOR;
   for (let e = 0; e < experts; e++) {
     const x = logits[base + e]!;
-    // sigmoid and its slope from e^-|x|, so that neither loses digits at either end.
     const q = exp(-Math.abs(x));
-    const sigmoid = x >= 0 ? 1 / (1 + q) : q / (1 + q);
-    if (affinities.scoring === 'sigmoid') {
-      row[e] = sigmoid;
-      slopes[e] = q / ((1 + q) * (1 + q));
-    } else {
-      const linear = x > SOFTPLUS_LINEAR_ABOVE;
-      const root = Math.sqrt(linear ? x : x > 0 ? x + Math.log1p(q) : Math.log1p(q));
-      row[e] = root;
-      slopes[e] = root === 0 ? 0 : (linear ? 1 : sigmoid) / (2 * root);
-    }
-    sum += row[e]!;
+    const large = 1 / (1 + q);
+    const score = x >= 0 ? large : q * large;
+    row[e] = score;
+    slopes[e] = q * large * large;
+    sum += score;
   }
-  return affinities.normalize ? sum : 1;
+  return sum;
+}
+
+function sqrtSoftplusRow(
+  logits: Float32Array | Float64Array,
+  base: number,
+  experts: number,
+  row: Float64Array,
+  slopes: Float64Array,
+): number {
+  let sum = SUM_FLOOR;
+  for (let e = 0; e < experts; e++) {
+    const x = logits[base + e]!;
+    const q = exp(-Math.abs(x));
+    const linear = x > SOFTPLUS_LINEAR_ABOVE;
+    const root = Math.sqrt(linear ? x : x > 0 ? x + Math.log1p(q) : Math.log1p(q));
+    const slope = linear ? 1 : x >= 0 ? 1 / (1 + q) : q / (1 + q);
+    row[e] = root;
+    slopes[e] = root === 0 ? 0 : slope / (2 * root);
+    sum += root;
+  }
+  return sum;
 }
 
 /** Adds the affinities of tokens `begin .. end` to `sums` [E] and returns how many tokens counted. */
