@@ -48,7 +48,7 @@ export class FastGate {
     const lane = openLane();
     if (lane === null) return false;
     const { experts, topK, groups, topKGroups } = this.#config;
-    const { bias, groups: chosen } = options;
+    const { bias, mask, groups: chosen } = options;
     const { out } = lane;
     const shape = this.#shape;
     shape.groupScore = groupScore;
@@ -61,7 +61,9 @@ export class FastGate {
       if (count * experts < NATIVE_COPY_ELEMENTS) {
         copy(logits, from * experts, lane.logits, 0, count * experts);
       } else lane.logits.set(logits.subarray(from * experts, (from + count) * experts));
+      if (mask !== undefined) blankLogits(mask, from, count, experts, lane.logits);
       lane.kernels.gate(lane.logits, bias === undefined ? undefined : lane.bias, shape, out);
+      if (mask !== undefined) blankDecisions(mask, from, shape, out);
       copyIds(out.indices, options.indices, from * topK, count * topK);
       copy(out.weights, 0, options.weights, from * topK, count * topK);
       if (groups > 1 && chosen !== undefined) {
@@ -90,6 +92,28 @@ export function openFastGate(config: ResolvedRouterConfig): FastGate | undefined
 /** A loop, since a native copy of a part would need a view of it, and decode steps shall allocate nothing. */
 function copy(source: Float32Array, from: number, target: Float32Array, to: number, length: number): void {
   for (let i = 0; i < length; i++) target[to + i] = source[from + i]!;
+}
+
+/** Masked rows may hold NaN; zeros are harmless, and their decisions are taken back. */
+function blankLogits(
+  mask: Uint8Array,
+  from: number,
+  count: number,
+  experts: number,
+  logits: Float32Array,
+): void {
+  for (let t = 0; t < count; t++) if (mask[from + t] === 0) logits.fill(0, t * experts, (t + 1) * experts);
+}
+
+function blankDecisions(mask: Uint8Array, from: number, shape: GateShape, out: Lane['out']): void {
+  const { tokens, topK, topKGroups } = shape;
+  for (let t = 0; t < tokens; t++) {
+    if (mask[from + t] !== 0) continue;
+    for (let i = t * topK; i < (t + 1) * topK; i++) out.counts[out.indices[i]!]! -= 1;
+    out.indices.fill(-1, t * topK, (t + 1) * topK);
+    out.weights.fill(0, t * topK, (t + 1) * topK);
+    out.groups.fill(-1, t * topKGroups, (t + 1) * topKGroups);
+  }
 }
 
 function copyIds(source: Int32Array, target: Int32Array, to: number, length: number): void {

@@ -116,7 +116,7 @@ class TopKRouter implements Router {
     const { bias, mask, groups, counts } = options;
     const groupScore = this.config.groupScore ?? (bias === undefined ? 'max' : 'top2Sum');
     this.#check(logits, tokens, groupScore, options);
-    if (mask === undefined && this.#fast?.route(logits, tokens, groupScore, options) === true) return;
+    if (this.#fast?.route(logits, tokens, groupScore, options) === true) return;
     counts.fill(0, 0, experts);
     for (let token = 0; token < tokens; token++) {
       if (mask !== undefined && mask[token] === 0) {

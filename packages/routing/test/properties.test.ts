@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { createRandom, createRouter, createScalarRouter, type RouterConfig } from '../src/index.js';
 
 interface Situation {
@@ -99,11 +99,12 @@ describe('properties of every decision', () => {
       scoring: fc.constantFrom('sigmoid' as const, 'softmax' as const),
       normalize: fc.boolean(),
       biased: fc.boolean(),
+      masked: fc.boolean(),
       coarse: fc.boolean(),
       seed: fc.nat(),
     });
     fc.assert(
-      fc.property(sizes, ({ groups, size, tokens, keep, top, biased, coarse, seed, ...rest }) => {
+      fc.property(sizes, ({ groups, size, tokens, keep, top, biased, masked, coarse, seed, ...rest }) => {
         const topKGroups = 1 + (keep % groups);
         const topK = 1 + (top % (size * topKGroups));
         const experts = groups * size;
@@ -112,7 +113,11 @@ describe('properties of every decision', () => {
         const value = () => (coarse ? Math.floor(random() * 4) - 2 : (random() - 0.5) * 20);
         const logits = Float32Array.from({ length: tokens * experts }, value);
         const bias = Float32Array.from({ length: experts }, () => (coarse ? -1 : random() - 0.5));
-        const options = biased ? { bias } : {};
+        const mask = Uint8Array.from({ length: tokens }, () => (masked && random() < 0.3 ? 0 : 1));
+        mask.forEach((kept, t) => {
+          if (kept === 0) logits.fill(Number.NaN, t * experts, (t + 1) * experts);
+        });
+        const options = { ...(biased ? { bias } : {}), ...(masked ? { mask } : {}) };
         const fast = createRouter(config).route(logits, tokens, options);
         expect(fast).toEqual(createScalarRouter(config).route(logits, tokens, options));
       }),
@@ -211,6 +216,22 @@ describe('properties of every decision', () => {
       }),
       seeded,
     );
+  });
+});
+
+describe('without WebAssembly', () => {
+  it('routes in scalar code, with the same decisions', async () => {
+    const config: RouterConfig = { experts: 16, topK: 3, scoring: 'sigmoid' };
+    const logits = Float32Array.from({ length: 160 }, (_, i) => Math.sin(i * i));
+    const expected = createRouter(config).route(logits, 10);
+    vi.resetModules();
+    vi.stubGlobal('WebAssembly', undefined);
+    try {
+      const fresh = await import('../src/index.js');
+      expect(fresh.createRouter(config).route(logits, 10)).toEqual(expected);
+    } finally {
+      vi.unstubAllGlobals();
+    }
   });
 });
 
