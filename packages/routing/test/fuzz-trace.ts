@@ -1,6 +1,6 @@
 import { MoestackError } from '@moestack/schemas/errors';
 import { createRandom } from '../src/random.js';
-import { type CapturedTrace, decodeRoutingTrace, encodeRoutingTrace } from '../src/trace/index.js';
+import { type CapturedTrace, decodeRoutingTrace, encodeRoutingTrace } from '../src/trace/trace-files.js';
 
 /** Outcome of {@link fuzz}. */
 export interface FuzzResult {

@@ -11,7 +11,7 @@ import {
   RoutingError,
   traceLoad,
 } from '../src/index.js';
-import { decodeRoutingTrace, encodeRoutingTrace } from '../src/trace/index.js';
+import { decodeRoutingTrace, encodeRoutingTrace } from '../src/trace/trace-files.js';
 import { fuzz } from './fuzz-trace.js';
 
 const traces: fc.Arbitrary<CapturedTrace> = fc
