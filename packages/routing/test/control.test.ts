@@ -50,7 +50,7 @@ describe.each(balanceCases)('bias updates of $name', ({ data }) => {
     }
   });
 
-  it('reach the golden bias in 300 steps, also when stopped and resumed', () => {
+  it('reach the expected bias in 300 steps, also when stopped and resumed', () => {
     const { gamma, steps, maxVio_at, final_bias } = data.bias_trajectory;
     const router = createRouter({
       experts,
