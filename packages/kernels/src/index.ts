@@ -2,6 +2,12 @@ export { Arena, type ArenaHandle, type ArenaOptions, type ArenaViews, MAXIMUM_AR
 export { AttentionKernels } from './attention-kernels.js';
 export { ElementwiseKernels } from './elementwise-kernels.js';
 export { KernelsError, OutOfMemoryError } from './errors.js';
+export {
+  type Fp8ElementFormat,
+  Fp8Kernels,
+  type QuantizeTilesOptions,
+} from './fp8-kernels.js';
+export type { ProductOperand, SegmentProductOptions } from './fp8-product.js';
 export { Kernels } from './kernels.js';
 export { KernelsBase } from './kernels-base.js';
 export * as reference from './reference/index.js';

@@ -1,0 +1,227 @@
+// float32 to FP8 codes, nearest even and saturating, alone or after scaling by tiles.
+import { loadPartial } from './simd';
+
+@inline
+const MAGNITUDE: i32 = 0x7fffffff;
+@inline
+const INFINITY_BITS: i32 = 0x7f800000;
+
+// Numbers of the formats.
+@inline
+const E4M3: i32 = 0;
+
+/**
+ * Codes in 32-bit lanes; NaN becomes the largest one. Normal codes come from the float32 bits, rounded at `shift`;
+ * subnormal ones from adding `magic`, whose last bit is the smallest subnormal. Below the first normal the former never
+ * exceed the latter, above it the latter are cut off, so that the larger of both is right everywhere.
+ */
+@inline
+function codeLanes(v: v128, shift: i32, rebase: i32, top: f32, magic: f32, firstNormal: i32): v128 {
+  const a = f32x4.pmin(f32x4.splat(top), v128.and(v, i32x4.splat(MAGNITUDE)));
+  const odd = v128.and(i32x4.shr_u(a, shift), i32x4.splat(1));
+  const rounded = i32x4.add(i32x4.add(a, i32x4.splat((1 << (shift - 1)) - 1)), odd);
+  const normal = i32x4.sub(i32x4.shr_u(rounded, shift), i32x4.splat(rebase));
+  const m = f32x4.splat(magic);
+  const subnormal = i32x4.min_s(i32x4.sub(f32x4.add(a, m), m), i32x4.splat(firstNormal));
+  const sign = v128.and(i32x4.shr_u(v, 24), i32x4.splat(0x80));
+  return v128.or(i32x4.max_s(normal, subnormal), sign);
+}
+
+@inline
+function lanes(e4m3: bool, v: v128): v128 {
+  return e4m3 ? codeLanes(v, 20, 960, 448, 16384, 8) : codeLanes(v, 21, 448, 57344, 128, 4);
+}
+
+@inline
+function scaled(mode: i32, x: v128, s: v128): v128 {
+  return mode == 0 ? x : mode == 1 ? f32x4.div(x, s) : f32x4.mul(x, s);
+}
+
+/** Gives the NaNs among n values their code: quiet, with their sign. */
+function patchNaN(x: usize, n: i32, code: u32, out: usize): void {
+  for (let i = 0; i < n; i++) {
+    const word = load<u32>(x + (<usize>i << 2));
+    if ((word & MAGNITUDE) > <u32>INFINITY_BITS) store<u8>(out + <usize>i, <u8>(code | ((word >>> 24) & 0x80)));
+  }
+}
+
+/**
+ * One run of values under one scale, or (`vary`) under a scale each. `mode`: 0 as they are, 1 divided by their scale,
+ * 2 times it.
+ */
+@inline
+function run(e4m3: bool, mode: i32, vary: bool, x: usize, n: i32, scales: usize, out: usize): void {
+  const nanCode: u32 = e4m3 ? 0x7f : 0x7e;
+  let s = vary || mode == 0 ? f32x4.splat(1) : v128.load32_splat(scales);
+  let i = 0;
+  for (; i + 16 <= n; i += 16) {
+    const a = v128.load(x), b = v128.load(x, 16), c = v128.load(x, 32), d = v128.load(x, 48);
+    if (vary) s = v128.load(scales);
+    const p = lanes(e4m3, scaled(mode, a, s));
+    if (vary) s = v128.load(scales, 16);
+    const q = lanes(e4m3, scaled(mode, b, s));
+    if (vary) s = v128.load(scales, 32);
+    const r = lanes(e4m3, scaled(mode, c, s));
+    if (vary) s = v128.load(scales, 48);
+    const t = lanes(e4m3, scaled(mode, d, s));
+    v128.store(out, i8x16.narrow_i16x8_u(i16x8.narrow_i32x4_s(p, q), i16x8.narrow_i32x4_s(r, t)));
+    const nan = v128.or(v128.or(f32x4.ne(a, a), f32x4.ne(b, b)), v128.or(f32x4.ne(c, c), f32x4.ne(d, d)));
+    if (v128.any_true(nan)) patchNaN(x, 16, nanCode, out);
+    x += 64;
+    out += 16;
+    if (vary) scales += 64;
+  }
+  for (; i < n; i += 4) {
+    const rest = min(4, n - i);
+    if (vary) s = loadPartial(scales, rest);
+    const p = lanes(e4m3, scaled(mode, loadPartial(x, rest), s));
+    const h = i16x8.narrow_i32x4_s(p, p);
+    const word = <u32>i32x4.extract_lane(i8x16.narrow_i16x8_u(h, h), 0);
+    if (rest == 4) store<u32>(out, word);
+    else for (let j = 0; j < rest; j++) store<u8>(out + <usize>j, <u8>(word >>> (8 * j)));
+    patchNaN(x, rest, nanCode, out);
+    x += 16;
+    out += 4;
+    if (vary) scales += 16;
+  }
+}
+
+/** Encodes n float32 to format 0 (E4M3) or 1 (E5M2). */
+export function encodeFp8(format: i32, x: usize, n: i32, out: usize): void {
+  if (format == E4M3) run(true, 0, false, x, n, 0, out);
+  else run(false, 0, false, x, n, 0, out);
+}
+
+function dividedE4m3(x: usize, n: i32, scale: usize, out: usize): void {
+  run(true, 1, false, x, n, scale, out);
+}
+function multipliedE4m3(x: usize, n: i32, scale: usize, out: usize): void {
+  run(true, 2, false, x, n, scale, out);
+}
+function dividedE5m2(x: usize, n: i32, scale: usize, out: usize): void {
+  run(false, 1, false, x, n, scale, out);
+}
+function multipliedE5m2(x: usize, n: i32, scale: usize, out: usize): void {
+  run(false, 2, false, x, n, scale, out);
+}
+function columnsDividedE4m3(x: usize, n: i32, scales: usize, out: usize): void {
+  run(true, 1, true, x, n, scales, out);
+}
+function columnsMultipliedE4m3(x: usize, n: i32, scales: usize, out: usize): void {
+  run(true, 2, true, x, n, scales, out);
+}
+function columnsDividedE5m2(x: usize, n: i32, scales: usize, out: usize): void {
+  run(false, 1, true, x, n, scales, out);
+}
+function columnsMultipliedE5m2(x: usize, n: i32, scales: usize, out: usize): void {
+  run(false, 2, true, x, n, scales, out);
+}
+
+/**
+ * Encodes rows x cols values, consecutive, whose tiles of tileRows x tileCols have a factor each:
+ * `factors[ceil(rows / tileRows)][ceil(cols / tileCols)]`, to divide by or to multiply with.
+ */
+export function encodeTiles(
+  format: i32, x: usize, rows: i32, cols: i32, tileRows: i32, tileCols: i32, factors: usize, multiply: bool, out: usize,
+): void {
+  const blockCols = (cols + tileCols - 1) / tileCols;
+  for (let r = 0; r < rows; r++) {
+    let f = factors + (<usize>(r / tileRows) * blockCols << 2);
+    if (tileCols == 1) {
+      if (format == E4M3) {
+        if (multiply) columnsMultipliedE4m3(x, cols, f, out);
+        else columnsDividedE4m3(x, cols, f, out);
+      } else if (multiply) columnsMultipliedE5m2(x, cols, f, out);
+      else columnsDividedE5m2(x, cols, f, out);
+      x += <usize>cols << 2;
+      out += cols;
+      continue;
+    }
+    for (let c = 0; c < cols; c += tileCols) {
+      const n = min(tileCols, cols - c);
+      if (format == E4M3) {
+        if (multiply) multipliedE4m3(x, n, f, out);
+        else dividedE4m3(x, n, f, out);
+      } else if (multiply) multipliedE5m2(x, n, f, out);
+      else dividedE5m2(x, n, f, out);
+      x += <usize>n << 2;
+      out += n;
+      f += 4;
+    }
+  }
+}
+
+/** Magnitudes as integers, which order as floats do; 0 for infinities and NaN. */
+@inline
+function finiteBits(v: v128): v128 {
+  const a = v128.and(v, i32x4.splat(MAGNITUDE));
+  return v128.and(a, i32x4.lt_s(a, i32x4.splat(INFINITY_BITS)));
+}
+
+/** Largest finite magnitude of n values, as bits. */
+function runMax(x: usize, n: i32): i32 {
+  let a = i32x4.splat(0), b = a;
+  let i = 0;
+  for (; i + 8 <= n; i += 8) {
+    a = i32x4.max_s(a, finiteBits(v128.load(x)));
+    b = i32x4.max_s(b, finiteBits(v128.load(x, 16)));
+    x += 32;
+  }
+  for (; i < n; i += 4) {
+    a = i32x4.max_s(a, finiteBits(loadPartial(x, n - i)));
+    x += 16;
+  }
+  a = i32x4.max_s(a, b);
+  a = i32x4.max_s(a, i32x4.shuffle(a, a, 2, 3, 2, 3));
+  return max(i32x4.extract_lane(a, 0), i32x4.extract_lane(a, 1));
+}
+
+/** Raises `amax[ceil(rows / tileRows)][ceil(cols / tileCols)]` to the largest finite magnitude of each tile. */
+export function tileAmax(x: usize, rows: i32, cols: i32, tileRows: i32, tileCols: i32, amax: usize): void {
+  const blockCols = (cols + tileCols - 1) / tileCols;
+  for (let r = 0; r < rows; r++) {
+    let m = amax + (<usize>(r / tileRows) * blockCols << 2);
+    if (tileCols == 1) {
+      let c = 0;
+      for (; c + 4 <= cols; c += 4) {
+        v128.store(m, i32x4.max_s(v128.load(m), finiteBits(v128.load(x))));
+        x += 16;
+        m += 16;
+      }
+      for (; c < cols; c++) {
+        store<i32>(m, max(load<i32>(m), runMax(x, 1)));
+        x += 4;
+        m += 4;
+      }
+      continue;
+    }
+    for (let c = 0; c < cols; c += tileCols) {
+      const n = min(tileCols, cols - c);
+      store<i32>(m, max(load<i32>(m), runMax(x, n)));
+      x += <usize>n << 2;
+      m += 4;
+    }
+  }
+}
+
+/**
+ * scale = max(amax, floor) / top, at least 2^-126, or 1 for an amax of 0; `powerOfTwo` rounds up by exponent bits.
+ * What {@link encodeTiles} takes goes to `factors`: the scales, or (`reciprocal`) 1 / scale in float32.
+ */
+export function tileScales(
+  amax: usize, n: i32, top: f32, floor: f32, powerOfTwo: bool, reciprocal: bool, scales: usize, factors: usize,
+): void {
+  for (let i: usize = 0; i < <usize>n << 2; i += 4) {
+    const a = max(load<f32>(amax + i), floor);
+    let scale: f32 = 1;
+    if (a > 0) {
+      scale = max<f32>(a / top, 1.1754943508222875e-38);
+      if (powerOfTwo) {
+        const bits = reinterpret<i32>(scale);
+        scale = reinterpret<f32>(min<i32>((bits >>> 23) + ((bits & 0x7fffff) == 0 ? 0 : 1), 254) << 23);
+      }
+    }
+    store<f32>(scales + i, scale);
+    store<f32>(factors + i, reciprocal ? <f32>1 / scale : scale);
+  }
+}

@@ -1,0 +1,294 @@
+// Products of block-scaled matrices, segment by segment of the inner dimension, and the same as Hopper and Ada tensor
+// cores accumulate. Operands come as tiles: `[ceil(rows / width)][k][width]` float32.
+import { transpose32 } from './panels';
+import { tile } from './tile';
+
+// Kinds of packed sources.
+@inline
+const FLOATS: i32 = 0;
+@inline
+const BYTES: i32 = 1;
+
+// How a partial sum joins the result.
+@inline
+const KERNELPY: i32 = 1;
+@inline
+const CHAIN: i32 = 2;
+
+/** Rows of a, and columns of k, that are swept at a time: 256 KiB, within a common level-2 cache. */
+@inline
+const ROW_CHUNK: i32 = 128;
+@inline
+const K_CHUNK: i32 = 512;
+
+/** Bytes of scratch that {@link segmentProduct} needs. */
+@inline
+export const PRODUCT_SCRATCH: i32 = 256;
+
+/**
+ * Packs rows x k elements into tiles of `width` (2, 4 or 8) rows; rows that are missing become zeros. Strides in bytes.
+ * `kind`: 0 float32, 1 bytes or 2 16-bit codes, looked up in `table`.
+ */
+export function packTiles(
+  kind: i32, src: usize, rowStride: usize, kStride: usize, rows: i32, k: i32, table: usize, dst: usize, width: i32,
+): void {
+  const step = <usize>width << 2;
+  for (let r = 0; r < rows; r += width) {
+    const here = min(width, rows - r);
+    const from = src + <usize>r * rowStride;
+    if (kind == FLOATS && kStride == 4 && here == width && width >= 4 && (k & 3) == 0) {
+      transpose32(from, rowStride, 4, k, dst, step);
+      if (width == 8) transpose32(from + 4 * rowStride, rowStride, 4, k, dst + 16, step);
+    } else if (kind == FLOATS && rowStride == 4 && here == width && width >= 4) {
+      let p = from;
+      for (let q = dst; q < dst + <usize>k * step; q += step) {
+        v128.store(q, v128.load(p));
+        if (width == 8) v128.store(q, v128.load(p, 16), 16);
+        p += kStride;
+      }
+    } else {
+      for (let i = 0; i < width; i++) {
+        let p = from + <usize>i * rowStride;
+        let q = dst + (<usize>i << 2);
+        const end = q + <usize>k * step;
+        if (i >= here) {
+          for (; q < end; q += step) store<f32>(q, 0);
+        } else if (kind == FLOATS) {
+          for (; q < end; q += step) {
+            store<f32>(q, load<f32>(p));
+            p += kStride;
+          }
+        } else if (kind == BYTES) {
+          for (; q < end; q += step) {
+            store<f32>(q, load<f32>(table + (<usize>load<u8>(p) << 2)));
+            p += kStride;
+          }
+        } else {
+          for (; q < end; q += step) {
+            store<f32>(q, load<f32>(table + (<usize>load<u16>(p) << 2)));
+            p += kStride;
+          }
+        }
+      }
+    }
+    dst += <usize>k * step;
+  }
+}
+
+/** The same for bytes looked up in a table of bytes; missing rows get the entry of code 0. */
+export function packBytes(
+  src: usize, rowStride: usize, kStride: usize, rows: i32, k: i32, table: usize, dst: usize, width: i32,
+): void {
+  const missing = load<u8>(table);
+  for (let r = 0; r < rows; r += width) {
+    for (let i = 0; i < width; i++) {
+      let p = src + <usize>(r + i) * rowStride;
+      let q = dst + <usize>i;
+      const end = q + <usize>(k * width);
+      if (r + i >= rows) {
+        for (; q < end; q += width) store<u8>(q, missing);
+      } else {
+        for (; q < end; q += width) {
+          store<u8>(q, load<u8>(table + <usize>load<u8>(p)));
+          p += kStride;
+        }
+      }
+    }
+    dst += <usize>(k * width);
+  }
+}
+
+/** x * y + z in float32 with one rounding: the double sum is rounded to odd before it is rounded to float32. */
+function fma1(x: f32, y: f32, z: f32): f32 {
+  const product = <f64>x * <f64>y;
+  const c = <f64>z;
+  const sum = product + c;
+  const virtual = sum - product;
+  const lost = product - (sum - virtual) + (c - virtual);
+  if (lost == 0 || lost != lost) return <f32>sum;
+  const bits = reinterpret<i64>(sum);
+  if (bits & 1) return <f32>sum;
+  return <f32>reinterpret<f64>((lost > 0) == (sum > 0) ? bits + 1 : bits - 1);
+}
+
+/** Whether rounding the double lanes to float32 could round twice: a midpoint, or a float32 subnormal. */
+@inline
+function isDelicate(sum: v128): v128 {
+  const middle = i64x2.eq(v128.and(sum, i64x2.splat(0x1fffffff)), i64x2.splat(0x10000000));
+  const tiny = f64x2.lt(f64x2.abs(sum), f64x2.splat(1.1754943508222875e-38));
+  return v128.or(middle, v128.andnot(tiny, f64x2.eq(sum, f64x2.splat(0))));
+}
+
+function fmaLanes(x: v128, y: v128, z: v128): v128 {
+  let r = f32x4.splat(fma1(f32x4.extract_lane(x, 0), f32x4.extract_lane(y, 0), f32x4.extract_lane(z, 0)));
+  r = f32x4.replace_lane(r, 1, fma1(f32x4.extract_lane(x, 1), f32x4.extract_lane(y, 1), f32x4.extract_lane(z, 1)));
+  r = f32x4.replace_lane(r, 2, fma1(f32x4.extract_lane(x, 2), f32x4.extract_lane(y, 2), f32x4.extract_lane(z, 2)));
+  return f32x4.replace_lane(r, 3, fma1(f32x4.extract_lane(x, 3), f32x4.extract_lane(y, 3), f32x4.extract_lane(z, 3)));
+}
+
+@inline
+function high(v: v128): v128 {
+  return i32x4.shuffle(v, v, 2, 3, 2, 3);
+}
+
+/** x * y + z of four lanes with one rounding each. */
+@inline
+function fma4(x: v128, y: v128, z: v128): v128 {
+  const low = f64x2.add(f64x2.mul(f64x2.promote_low_f32x4(x), f64x2.promote_low_f32x4(y)), f64x2.promote_low_f32x4(z));
+  const top = f64x2.add(
+    f64x2.mul(f64x2.promote_low_f32x4(high(x)), f64x2.promote_low_f32x4(high(y))),
+    f64x2.promote_low_f32x4(high(z)),
+  );
+  if (v128.any_true(v128.or(isDelicate(low), isDelicate(top)))) return fmaLanes(x, y, z);
+  return i32x4.shuffle(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(top), 0, 1, 4, 5);
+}
+
+/** Adds 8 partial sums, scaled, to 8 results; or replaces these. */
+@inline
+function promote(c: usize, sums: usize, aScale: usize, bScales: usize, promotion: i32): void {
+  const s = v128.load(sums), t = v128.load(sums, 16);
+  if (promotion == CHAIN) {
+    v128.store(c, s);
+    v128.store(c, t, 16);
+    return;
+  }
+  const f = v128.load32_splat(aScale);
+  const g = v128.load(bScales), h = v128.load(bScales, 16);
+  if (promotion == KERNELPY) {
+    v128.store(c, fma4(f32x4.mul(s, f), g, v128.load(c)));
+    v128.store(c, fma4(f32x4.mul(t, f), h, v128.load(c, 16)), 16);
+  } else {
+    v128.store(c, fma4(f32x4.mul(f, g), s, v128.load(c)));
+    v128.store(c, fma4(f32x4.mul(f, h), t, v128.load(c, 16)), 16);
+  }
+}
+
+/** Largest of the accumulator's and the products' exponents; accumulators are 0 or at least 2^-100. */
+@inline
+function alignment(products: v128, c: v128): v128 {
+  const exponent = i32x4.sub(i32x4.shr_u(v128.and(c, i32x4.splat(0x7fffffff)), 23), i32x4.splat(127));
+  return i32x4.max_s(i32x4.max_s(products, exponent), i32x4.splat(-100));
+}
+
+/** 2^(13 - exponent): aligned terms are integers then. */
+@inline
+function aligning(exponent: v128): v128 {
+  return i32x4.shl(i32x4.sub(i32x4.splat(140), exponent), 23);
+}
+
+/** sum * 2^(exponent - 13), cut to 13 fraction bits. */
+@inline
+function realigned(sum: v128, exponent: v128): v128 {
+  const value = f32x4.mul(sum, i32x4.shl(i32x4.add(exponent, i32x4.splat(114)), 23));
+  return v128.and(value, i32x4.splat(0xfffffc00));
+}
+
+/** The accumulator as a term; + 0 because truncation makes -0. */
+@inline
+function firstTerm(c: v128, factor: v128): v128 {
+  return f32x4.add(f32x4.trunc(f32x4.mul(c, factor)), f32x4.splat(0));
+}
+
+@inline
+function addTerm(sum: v128, x: v128, y: v128, factor: v128): v128 {
+  return f32x4.add(sum, f32x4.trunc(f32x4.mul(f32x4.mul(x, y), factor)));
+}
+
+/**
+ * 2 x 8 dots of k elements chained onto `sums`, `fused` products at a time: all terms are truncated to 13 bits below
+ * the largest exponent and added exactly, the sum is truncated to 13 fraction bits. a: `[k][2]`, b: `[k][8]`, and their
+ * exponents as bytes. Every intermediate is exact in float32: terms are integers below 2^16.
+ */
+function coreTile(a: usize, aExponents: usize, b: usize, bExponents: usize, k: i32, fused: i32, sums: usize): void {
+  let c0 = v128.load(sums), c1 = v128.load(sums, 16), c2 = v128.load(sums, 32), c3 = v128.load(sums, 48);
+  for (let start = 0; start < k; start += fused) {
+    const n = min(fused, k - start);
+    let top = i8x16.splat(-128);
+    let end = aExponents + (<usize>n << 1);
+    while (aExponents < end) {
+      const x = v128.load16_splat(aExponents);
+      const e = i8x16.shuffle(x, x, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+      top = i8x16.max_s(top, i8x16.add_sat_s(e, v128.load64_splat(bExponents)));
+      aExponents += 2;
+      bExponents += 8;
+    }
+    const low = i16x8.extend_low_i8x16_s(top), upper = i16x8.extend_high_i8x16_s(top);
+    const e0 = alignment(i32x4.extend_low_i16x8_s(low), c0), e1 = alignment(i32x4.extend_high_i16x8_s(low), c1);
+    const e2 = alignment(i32x4.extend_low_i16x8_s(upper), c2), e3 = alignment(i32x4.extend_high_i16x8_s(upper), c3);
+    const f0 = aligning(e0), f1 = aligning(e1), f2 = aligning(e2), f3 = aligning(e3);
+    let s0 = firstTerm(c0, f0), s1 = firstTerm(c1, f1), s2 = firstTerm(c2, f2), s3 = firstTerm(c3, f3);
+    end = a + (<usize>n << 3);
+    while (a < end) {
+      const y0 = v128.load(b), y1 = v128.load(b, 16);
+      const x0 = v128.load32_splat(a);
+      s0 = addTerm(s0, x0, y0, f0);
+      s1 = addTerm(s1, x0, y1, f1);
+      const x1 = v128.load32_splat(a, 4);
+      s2 = addTerm(s2, x1, y0, f2);
+      s3 = addTerm(s3, x1, y1, f3);
+      a += 8;
+      b += 32;
+    }
+    c0 = realigned(s0, e0);
+    c1 = realigned(s1, e1);
+    c2 = realigned(s2, e2);
+    c3 = realigned(s3, e3);
+  }
+  v128.store(sums, c0);
+  v128.store(sums, c1, 16);
+  v128.store(sums, c2, 32);
+  v128.store(sums, c3, 48);
+}
+
+/**
+ * c `[m, n]` += the product of tiles a (m rows in fours, in twos with `fused`) and b (n rows in eights), per segment
+ * `starts[s] .. starts[s + 1]` of k: a partial sum from 0, then c = fma(aScale * bScale, partial, c), or
+ * `promotion` 1: fma(partial * aScale, bScale, c), or 2: partial sums start from c and replace it.
+ *
+ * `fused` 0 adds products one after the other in float32; else it is the step of the tensor core, with exponents.
+ * Scales: `[segments][m]` and `[segments][n]`. m and n are multiples of the tile sizes; `cStride` in bytes.
+ */
+export function segmentProduct(
+  a: usize, aExponents: usize, b: usize, bExponents: usize, m: i32, n: i32, k: i32, starts: usize, segments: i32,
+  aScales: usize, bScales: usize, promotion: i32, fused: i32, c: usize, cStride: usize, scratch: usize,
+): void {
+  const rowsPerTile = fused ? 2 : 4;
+  const one = scratch + 192;
+  store<f32>(one, 1);
+  for (let i0 = 0; i0 < m; i0 += ROW_CHUNK) {
+    const iEnd = min(m, i0 + ROW_CHUNK);
+    for (let g = 0; g < segments; ) {
+      const from = load<i32>(starts + (<usize>g << 2));
+      let next = g + 1;
+      while (next < segments && load<i32>(starts + (<usize>next << 2) + 4) - from <= K_CHUNK) next++;
+      for (let j = 0; j < n; j += 8) {
+        for (let s = g; s < next; s++) {
+          const start = load<i32>(starts + (<usize>s << 2));
+          const length = load<i32>(starts + (<usize>s << 2), 4) - start;
+          const bAt = j * k + start * 8;
+          const bTile = b + (<usize>bAt << 2);
+          const aScale = aScales + (<usize>(s * m) << 2);
+          const bScale = bScales + (<usize>(s * n + j) << 2);
+          for (let i = i0; i < iEnd; i += rowsPerTile) {
+            const aAt = i * k + start * rowsPerTile;
+            const to = c + <usize>i * cStride + (<usize>j << 2);
+            if (promotion == CHAIN) {
+              for (let r: usize = 0; r < <usize>rowsPerTile; r++) {
+                v128.store(scratch + 32 * r, v128.load(to + r * cStride));
+                v128.store(scratch + 32 * r, v128.load(to + r * cStride, 16), 16);
+              }
+            } else {
+              for (let z: usize = 0; z < <usize>rowsPerTile << 5; z += 16) v128.store(scratch + z, f32x4.splat(0));
+            }
+            if (fused) coreTile(a + (<usize>aAt << 2), aExponents + <usize>aAt, bTile, bExponents + <usize>bAt, length, fused, scratch);
+            else tile(4, bTile, a + (<usize>aAt << 2), length, scratch, 32, one, 0, 1);
+            for (let r: usize = 0; r < <usize>rowsPerTile; r++) {
+              promote(to + r * cStride, scratch + 32 * r, aScale + (<usize>i + r << 2), bScale, promotion);
+            }
+          }
+        }
+      }
+      g = next;
+    }
+  }
+}
