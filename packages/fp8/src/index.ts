@@ -16,6 +16,9 @@ export {
   formats,
   type SpecialCodes,
 } from './format-spec.js';
+export { type InspectOptions, type InspectSettings, inspectCheckpoint } from './inspect-checkpoint.js';
+export { inspectionHtml } from './inspection-html.js';
+export { inspectionTable } from './inspection-table.js';
 export { type MatmulOptions, matmul } from './matmul.js';
 export { type MmaSpec, mma } from './mma.js';
 export { packNibbles, unpackNibbles } from './pack.js';
