@@ -1,10 +1,14 @@
 import type { FormatName } from './format-spec.js';
+import { SIMD_LEAST_WORK, specialRows } from './product.js';
+import { codesOperand, kernelOperand } from './product-operand.js';
 import { invalid } from './scheme.js';
+import { simdKernels } from './simd.js';
 import {
   type Architecture,
   chainDot,
   checkOperandFormat,
   roundToF16,
+  type TensorCore,
   tensorCore,
   unpackOperand,
 } from './tensor-core.js';
@@ -83,6 +87,11 @@ export function mma(
     checkLength('scales.a', scales.a, m * Math.ceil(k / 32));
     checkLength('scales.b', scales.b, n * Math.ceil(k / 32));
   }
+  const out = new Float32Array(m * n);
+  const words = new Uint32Array(out.buffer);
+  const nanWord = output === 'f16' ? 0x7fffe000 : 0x7fffffff;
+  const simd = output === 'f32' && scales === undefined ? chainedBySimd(spec, core, a, b, c, out) : undefined;
+  if (simd !== undefined && !simd.rows.includes(1) && !simd.cols.includes(1)) return out;
   const chain = {
     core,
     output,
@@ -92,11 +101,9 @@ export function mma(
     aScales: scales?.a,
     bScales: scales?.b,
   };
-  const out = new Float32Array(m * n);
-  const words = new Uint32Array(out.buffer);
-  const nanWord = output === 'f16' ? 0x7fffe000 : 0x7fffffff;
   for (let row = 0; row < m; row++) {
     for (let col = 0; col < n; col++) {
+      if (simd !== undefined && simd.rows[row]! + simd.cols[col]! === 0) continue;
       const at = row * n + col;
       const initial = output === 'f16' ? roundToF16(c[at]!) : c[at]!;
       const d = chainDot(chain, row, col, 0, k, initial);
@@ -105,6 +112,43 @@ export function mma(
     }
   }
   return out;
+}
+
+/** Length along k between which the kernels keep the accumulator; any multiple of an instruction will do. */
+const CHAIN_K = 1024;
+/** Accumulators beyond these magnitudes are left to the scalar path: the kernels align exponents within 8 bits. */
+const [CHAIN_LEAST, CHAIN_MOST] = [2 ** -100, 2 ** 100];
+
+/**
+ * Computes d by the SIMD kernels where they cover the instruction.
+ *
+ * @returns flags of the rows and columns that contain NaN, infinity or an accumulator of extreme size, to be computed
+ * by the scalar path; undefined when nothing was computed.
+ */
+function chainedBySimd(
+  { aFormat, bFormat, m, n, k }: MmaSpec,
+  { fused, alignBits }: TensorCore,
+  a: Uint8Array,
+  b: Uint8Array,
+  c: Float32Array,
+  out: Float32Array,
+): { rows: Uint8Array; cols: Uint8Array } | undefined {
+  if (alignBits !== 13 || m * n * k < SIMD_LEAST_WORK) return undefined;
+  const kernels = simdKernels();
+  if (kernels === undefined) return undefined;
+  const [left, right] = [codesOperand(aFormat, a, m, k), codesOperand(bFormat, b, n, k)];
+  const [rows, cols] = [specialRows(left), specialRows(right)];
+  for (let i = 0; i < c.length; i++) {
+    const magnitude = Math.abs(c[i]!);
+    if (!(magnitude === 0 || (magnitude >= CHAIN_LEAST && magnitude <= CHAIN_MOST)))
+      rows[Math.floor(i / n)] = 1;
+  }
+  const starts = [];
+  for (let start = 0; start < k; start += CHAIN_K) starts.push(start);
+  out.set(c);
+  const options = { starts: [...starts, k], promotion: 'chain', fused } as const;
+  kernels.segmentProduct(kernelOperand(left, true), kernelOperand(right, true), out, [m, n, k], options);
+  return { rows, cols };
 }
 
 function checkLength(name: string, codes: Uint8Array, length: number): void {

@@ -1,7 +1,8 @@
+import { type Fp8ElementFormat, MAXIMUM_TILED_COLUMNS } from '@moestack/kernels';
 import { checkCodesRange, decodeTable } from './decode.js';
 import { encode } from './encode.js';
 import { ceilLog2, ceilPowerOfTwo, floorLog2, powerOfTwo } from './exponent.js';
-import { allocateCodes } from './format-spec.js';
+import { allocateCodes, formats } from './format-spec.js';
 import {
   invalid,
   type QuantizedTensor,
@@ -11,6 +12,7 @@ import {
   type SchemeLayout,
   schemeLayout,
 } from './scheme.js';
+import { simdKernels } from './simd.js';
 
 /** Smallest scale: below, 1 / scale would leave float32 and scales themselves would lose bits. */
 const MIN_SCALE = 2 ** -126;
@@ -41,13 +43,56 @@ export function quantize(values: Float32Array, shape: [number, number], scheme: 
     const expected = `${layout.rows * layout.cols} float32 values for shape [${shape.join(', ')}]`;
     throw invalid('bad-shape', expected, values?.length, 'pass the values of the whole matrix');
   }
+  return simdQuantize(values, scheme, layout) ?? scalarQuantize(values, scheme, layout);
+}
+
+/** {@link quantize} for every scheme, once it is checked. */
+export function scalarQuantize(values: Float32Array, scheme: Scheme, layout: SchemeLayout): QuantizedTensor {
   const amax = tileAmax(values, layout);
-  const shapeCopy: [number, number] = [shape[0], shape[1]];
+  const shape: [number, number] = [layout.rows, layout.cols];
   const codes = allocateCodes(layout.spec, values.length);
-  const result: QuantizedTensor = { shape: shapeCopy, scheme, codes, ...scalesOf(amax, layout, scheme) };
+  const result: QuantizedTensor = { shape, scheme, codes, ...scalesOf(amax, layout, scheme) };
   const reciprocal = scheme.kind === 'mx' || (scheme.kind === 'tile' && scheme.order === 'reciprocal');
   encodeTiles(values, result, layout, reciprocal);
   return result;
+}
+
+/** Below this many values staging costs more than it saves. */
+const SIMD_LEAST_LENGTH = 256;
+
+/** The same by SIMD kernels for E4M3 and E5M2 with scales from the amax of a tile; undefined where they do not apply. */
+function simdQuantize(
+  values: Float32Array,
+  scheme: Scheme,
+  layout: SchemeLayout,
+): QuantizedTensor | undefined {
+  const { spec, rows, cols, tileRows, tileCols } = layout;
+  if (scheme.kind === 'mx' || scheme.kind === 'nvfp4') return undefined;
+  if (spec !== formats.e4m3fn && spec !== formats.e5m2) return undefined;
+  if (values.length < SIMD_LEAST_LENGTH || cols > MAXIMUM_TILED_COLUMNS) return undefined;
+  const kernels = simdKernels();
+  if (kernels === undefined) return undefined;
+  const codes = new Uint8Array(values.length);
+  const scales = new Float32Array(layout.blockRows * layout.blockCols);
+  const options = {
+    tileRows,
+    tileCols,
+    amaxFloor: amaxFloorOf(scheme, layout),
+    powerOfTwo: scheme.scale !== undefined && scheme.scale !== 'f32',
+    reciprocal: scheme.kind === 'tile' && scheme.order === 'reciprocal',
+  };
+  kernels.quantizeTiles(spec.name as Fp8ElementFormat, values, [rows, cols], options, codes, scales);
+  return { shape: [rows, cols], scheme, codes, scales, ...scaleCodesOf(scales, scheme) };
+}
+
+function amaxFloorOf(scheme: Scheme, layout: SchemeLayout): number {
+  if (scheme.kind !== 'tile') return 0;
+  return Math.fround(scheme.amaxFloor ?? (layout.tileRows === 1 ? ACTIVATION_AMAX_FLOOR : 0));
+}
+
+function scaleCodesOf(scales: Float32Array, scheme: Scheme): { scaleCodes?: Uint8Array } {
+  if (!('scale' in scheme) || scheme.scale !== 'e8m0fnu') return {};
+  return { scaleCodes: Uint8Array.from(scales, (scale) => floorLog2(scale) + 127) };
 }
 
 /**
@@ -111,13 +156,9 @@ function scalesOf(
 ): Pick<QuantizedTensor, 'scales' | 'scaleCodes' | 'globalScale'> {
   if (scheme.kind === 'mx') return mxScales(amax, layout, scheme.rule);
   if (scheme.kind === 'nvfp4') return nvfp4Scales(amax, layout);
-  let floor = 0;
-  if (scheme.kind === 'tile') {
-    floor = Math.fround(scheme.amaxFloor ?? (layout.tileRows === 1 ? ACTIVATION_AMAX_FLOOR : 0));
-  }
+  const floor = amaxFloorOf(scheme, layout);
   const scales = amax.map((max) => tileScale(Math.max(max, floor), layout.spec.max, scheme.scale));
-  if (scheme.scale !== 'e8m0fnu') return { scales };
-  return { scales, scaleCodes: Uint8Array.from(scales, (scale) => floorLog2(scale) + 127) };
+  return { scales, ...scaleCodesOf(scales, scheme) };
 }
 
 function tileScale(amax: number, max: number, format: ScaleFormat = 'f32'): number {

@@ -5,9 +5,10 @@ export { KernelsError, OutOfMemoryError } from './errors.js';
 export {
   type Fp8ElementFormat,
   Fp8Kernels,
+  MAXIMUM_TILED_COLUMNS,
   type QuantizeTilesOptions,
 } from './fp8-kernels.js';
-export type { ProductOperand, SegmentProductOptions } from './fp8-product.js';
+export { MAXIMUM_SEGMENT, type ProductOperand, type SegmentProductOptions } from './fp8-product.js';
 export { Kernels } from './kernels.js';
 export { KernelsBase } from './kernels-base.js';
 export * as reference from './reference/index.js';

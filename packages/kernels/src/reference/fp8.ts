@@ -86,7 +86,7 @@ export function segmentProduct(
 ): void {
   const at = (rows: number, { transposed }: ProductOperand, row: number, p: number): number =>
     transposed ? p * rows + row : row * k + p;
-  const valueOf = (rows: number, operand: ProductOperand, row: number, p: number): number => {
+  const elementOf = (rows: number, operand: ProductOperand, row: number, p: number): number => {
     const raw = operand.data[at(rows, operand, row, p)]!;
     return operand.data instanceof Float32Array ? raw : operand.table![raw]!;
   };
@@ -106,13 +106,13 @@ export function segmentProduct(
         const [from, to] = [starts[s]!, starts[s + 1]!];
         let sum = promotion === 'chain' ? total : 0;
         if (fused === 0) {
-          for (let p = from; p < to; p++) sum = f(sum + f(valueOf(m, a, i, p) * valueOf(n, b, j, p)));
+          for (let p = from; p < to; p++) sum = f(sum + f(elementOf(m, a, i, p) * elementOf(n, b, j, p)));
         } else {
           for (let start = from; start < to; start += fused) {
             const terms = [sum];
             let top = exponentOf(sum);
             for (let p = start; p < Math.min(start + fused, to); p++) {
-              terms.push(valueOf(m, a, i, p) * valueOf(n, b, j, p));
+              terms.push(elementOf(m, a, i, p) * elementOf(n, b, j, p));
               const exponent =
                 a.exponents![a.data[at(m, a, i, p)]!]! + b.exponents![b.data[at(n, b, j, p)]!]!;
               top = Math.max(top, exponent);
