@@ -3,6 +3,7 @@ import { decode, decodeTable } from './decode.js';
 import { type Codes, type FormatName, type FormatSpec, formats } from './format-spec.js';
 import { type QuantizedTensor, quantizedLayout } from './scheme.js';
 import { operandExponents } from './tensor-core.js';
+import { transpose } from './transpose.js';
 
 /** A factor of a product: `[rows, k]` elements, stored row-major so, or (`transposed`) as `[k, rows]`. */
 export interface MatrixOperand {
@@ -106,24 +107,4 @@ export function hasExactProducts(a: FormatSpec, b: FormatSpec): boolean {
   const bits = a.mantissaBits + b.mantissaBits + 2;
   const smallest = 2 ** (2 - a.bias - a.mantissaBits - b.bias - b.mantissaBits);
   return bits <= 24 && a.max * b.max < 2 ** 128 && smallest >= 2 ** -149;
-}
-
-/** `[rows, cols]` to `[cols, rows]`, in blocks that stay in cache. */
-export function transpose<T extends Float32Array | Uint8Array | Uint16Array>(
-  source: T,
-  rows: number,
-  cols: number,
-  out: T,
-): T {
-  const block = 32;
-  for (let r0 = 0; r0 < rows; r0 += block) {
-    const r1 = Math.min(r0 + block, rows);
-    for (let c0 = 0; c0 < cols; c0 += block) {
-      const c1 = Math.min(c0 + block, cols);
-      for (let r = r0; r < r1; r++) {
-        for (let c = c0; c < c1; c++) out[c * rows + r] = source[r * cols + c]!;
-      }
-    }
-  }
-  return out;
 }

@@ -13,6 +13,7 @@ import {
   schemeLayout,
 } from './scheme.js';
 import { simdKernels } from './simd.js';
+import { transpose } from './transpose.js';
 
 /** Smallest scale: below, 1 / scale would leave float32 and scales themselves would lose bits. */
 const MIN_SCALE = 2 ** -126;
@@ -52,22 +53,21 @@ export function scalarQuantize(values: Float32Array, scheme: Scheme, layout: Sch
   const shape: [number, number] = [layout.rows, layout.cols];
   const codes = allocateCodes(layout.spec, values.length);
   const result: QuantizedTensor = { shape, scheme, codes, ...scalesOf(amax, layout, scheme) };
-  const reciprocal = scheme.kind === 'mx' || (scheme.kind === 'tile' && scheme.order === 'reciprocal');
-  encodeTiles(values, result, layout, reciprocal);
+  encodeTiles(values, result, layout, multiplies(scheme));
   return result;
 }
 
 /** Below this many values staging costs more than it saves. */
 const SIMD_LEAST_LENGTH = 256;
 
-/** The same by SIMD kernels for E4M3 and E5M2 with scales from the amax of a tile; undefined where they do not apply. */
+/** The same by SIMD kernels, for E4M3 and E5M2 but not NVFP4; undefined where they do not apply. */
 function simdQuantize(
   values: Float32Array,
   scheme: Scheme,
   layout: SchemeLayout,
 ): QuantizedTensor | undefined {
   const { spec, rows, cols, tileRows, tileCols } = layout;
-  if (scheme.kind === 'mx' || scheme.kind === 'nvfp4') return undefined;
+  if (scheme.kind === 'nvfp4') return undefined;
   if (spec !== formats.e4m3fn && spec !== formats.e5m2) return undefined;
   if (values.length < SIMD_LEAST_LENGTH || cols > MAXIMUM_TILED_COLUMNS) return undefined;
   const kernels = simdKernels();
@@ -78,21 +78,36 @@ function simdQuantize(
     tileRows,
     tileCols,
     amaxFloor: amaxFloorOf(scheme, layout),
-    powerOfTwo: scheme.scale !== undefined && scheme.scale !== 'f32',
-    reciprocal: scheme.kind === 'tile' && scheme.order === 'reciprocal',
+    rule: ruleOf(scheme),
+    reciprocal: multiplies(scheme),
   };
   kernels.quantizeTiles(spec.name as Fp8ElementFormat, values, [rows, cols], options, codes, scales);
   return { shape: [rows, cols], scheme, codes, scales, ...scaleCodesOf(scales, scheme) };
 }
 
-function amaxFloorOf(scheme: Scheme, layout: SchemeLayout): number {
+function amaxFloorOf(scheme: Scheme, layout: { readonly tileRows: number }): number {
   if (scheme.kind !== 'tile') return 0;
   return Math.fround(scheme.amaxFloor ?? (layout.tileRows === 1 ? ACTIVATION_AMAX_FLOOR : 0));
 }
 
+function ruleOf(scheme: Exclude<Scheme, { kind: 'nvfp4' }>): 'amax' | 'powerOfTwo' | 'mxFloor' | 'mxCeil' {
+  if (scheme.kind === 'mx') return scheme.rule === 'floor' ? 'mxFloor' : 'mxCeil';
+  return scheme.scale === undefined || scheme.scale === 'f32' ? 'amax' : 'powerOfTwo';
+}
+
+/** Whether elements are multiplied by the reciprocal of their scale; exact for MX, whose scales are powers of two. */
+function multiplies(scheme: Scheme): boolean {
+  return scheme.kind === 'mx' || (scheme.kind === 'tile' && scheme.order === 'reciprocal');
+}
+
+/** E8M0 codes of power-of-two scales, for the schemes that state them. */
 function scaleCodesOf(scales: Float32Array, scheme: Scheme): { scaleCodes?: Uint8Array } {
-  if (!('scale' in scheme) || scheme.scale !== 'e8m0fnu') return {};
-  return { scaleCodes: Uint8Array.from(scales, (scale) => floorLog2(scale) + 127) };
+  if (scheme.kind !== 'mx' && !('scale' in scheme && scheme.scale === 'e8m0fnu')) return {};
+  const words = new Uint32Array(scales.buffer, scales.byteOffset, scales.length);
+  const scaleCodes = new Uint8Array(scales.length);
+  // The exponent field; 2^-127, a subnormal, has field and code 0.
+  for (let i = 0; i < words.length; i++) scaleCodes[i] = words[i]! >>> 23;
+  return { scaleCodes };
 }
 
 /**
@@ -128,6 +143,38 @@ export function dequantize(q: QuantizedTensor, options: { out?: Float32Array } =
  */
 export function requantize(q: QuantizedTensor, scheme: Scheme): QuantizedTensor {
   return quantize(dequantize(q), q.shape, scheme);
+}
+
+/**
+ * The transpose of a matrix quantised by `tensor`, `row` or `tile`: the same codes and scales, tiles turned. What Dgrad
+ * and Wgrad multiply with, written out.
+ */
+export function transposeQuantized(q: QuantizedTensor): QuantizedTensor {
+  const { rows, cols, tileRows, tileCols, blockRows, blockCols } = quantizedLayout(q, 'the tensor');
+  const { scheme } = q;
+  if (scheme.kind === 'mx' || scheme.kind === 'nvfp4') {
+    const remedy = 'quantise the transposed values: their scales run along rows';
+    throw invalid('bad-scheme', 'a tensor, row or tile scheme', scheme.kind, remedy);
+  }
+  const { format = 'e4m3fn', scale = 'f32' } = scheme;
+  const turned: Scheme =
+    scheme.kind === 'tensor'
+      ? scheme
+      : {
+          ...(scheme.kind === 'tile' ? scheme : { format, scale }),
+          kind: 'tile',
+          tile: [tileCols, tileRows],
+          amaxFloor: amaxFloorOf(scheme, { tileRows }),
+        };
+  return {
+    shape: [cols, rows],
+    scheme: turned,
+    codes: transpose(q.codes, rows, cols, q.codes.slice()),
+    scales: transpose(q.scales, blockRows, blockCols, q.scales.slice()),
+    ...(q.scaleCodes === undefined
+      ? {}
+      : { scaleCodes: transpose(q.scaleCodes, blockRows, blockCols, q.scaleCodes.slice()) }),
+  };
 }
 
 /** Largest finite magnitude of each tile, `[blockRows, blockCols]`. */

@@ -204,19 +204,38 @@ export function tileAmax(x: usize, rows: i32, cols: i32, tileRows: i32, tileCols
   }
 }
 
+/** Exponent of the largest power of two that is at most x > 0, or (`up`) of the smallest that is at least x. */
+function log2Of(x: f32, up: bool): i32 {
+  const bits = reinterpret<i64>(<f64>x);
+  const floor = <i32>(bits >>> 52) - 1023;
+  return up && (bits & 0xfffffffffffff) != 0 ? floor + 1 : floor;
+}
+
 /**
- * scale = max(amax, floor) / top, at least 2^-126, or 1 for an amax of 0; `powerOfTwo` rounds up by exponent bits.
- * What {@link encodeTiles} takes goes to `factors`: the scales, or (`reciprocal`) 1 / scale in float32.
+ * Scales of n tiles by `rule`: 0 max(amax, floor) / top, at least 2^-126, or 1 for an amax of 0; 1 the same rounded up
+ * to a power of two by exponent bits; 2 and 3 the floor and ceil rules of MX, whose exponents lie within -127..127 and
+ * are -127 for an amax of 0. What {@link encodeTiles} takes goes to `factors`: the scales, or (`reciprocal`) 1 / scale
+ * in float32.
  */
 export function tileScales(
-  amax: usize, n: i32, top: f32, floor: f32, powerOfTwo: bool, reciprocal: bool, scales: usize, factors: usize,
+  amax: usize, n: i32, top: f32, floor: f32, rule: i32, reciprocal: bool, scales: usize, factors: usize,
 ): void {
+  const topExponent = log2Of(top, false);
   for (let i: usize = 0; i < <usize>n << 2; i += 4) {
     const a = max(load<f32>(amax + i), floor);
     let scale: f32 = 1;
-    if (a > 0) {
+    if (rule >= 2) {
+      let exponent = -127;
+      if (a > 0) {
+        const ratio = a / top;
+        if (rule == 2) exponent = log2Of(a, false) - topExponent;
+        else if (ratio > 0) exponent = log2Of(ratio, true);
+        exponent = min(max(exponent, -127), 127);
+      }
+      scale = <f32>reinterpret<f64>(<i64>(exponent + 1023) << 52);
+    } else if (a > 0) {
       scale = max<f32>(a / top, 1.1754943508222875e-38);
-      if (powerOfTwo) {
+      if (rule == 1) {
         const bits = reinterpret<i32>(scale);
         scale = reinterpret<f32>(min<i32>((bits >>> 23) + ((bits & 0x7fffff) == 0 ? 0 : 1), 254) << 23);
       }

@@ -57,7 +57,7 @@ export interface Fp8Exports {
     n: number,
     top: number,
     floor: number,
-    powerOfTwo: number,
+    rule: number,
     reciprocal: number,
     scales: number,
     factors: number,

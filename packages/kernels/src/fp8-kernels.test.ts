@@ -86,10 +86,12 @@ describe('quantizeTiles', () => {
           for (const options of [
             {},
             { reciprocal: true, amaxFloor: 1e-4 },
-            { powerOfTwo: true },
-            { powerOfTwo: true, reciprocal: true },
-          ]) {
-            const x = normal(rows * cols, random, 2 ** Math.floor(random() * 60 - 40));
+            { rule: 'powerOfTwo' },
+            { rule: 'powerOfTwo', reciprocal: true },
+            { rule: 'mxFloor', reciprocal: true },
+            { rule: 'mxCeil', reciprocal: true },
+          ] as const) {
+            const x = normal(rows * cols, random, 2 ** Math.floor(random() * 240 - 140));
             for (let i = 7; i < x.length; i += 97) x[i] = special[i % 5]!;
             x.fill(0, 0, cols > 128 ? 128 : 0);
             const tiles = Math.ceil(rows / tileRows) * Math.ceil(cols / tileCols);

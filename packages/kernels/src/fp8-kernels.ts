@@ -12,8 +12,12 @@ export interface QuantizeTilesOptions {
   readonly tileCols: number;
   /** Least amax, default 0. */
   readonly amaxFloor?: number;
-  /** Round scales up to a power of two by exponent bits. */
-  readonly powerOfTwo?: boolean;
+  /**
+   * How a scale follows from amax: `amax` (default) max(amax, amaxFloor) / max in float32, at least 2^-126, 1 for 0;
+   * `powerOfTwo` that rounded up by exponent bits; `mxFloor` 2^(floor(log2 amax) - floor(log2 max)) and `mxCeil`
+   * 2^ceil(log2(amax / max)), exponents within -127..127, 2^-127 for 0.
+   */
+  readonly rule?: 'amax' | 'powerOfTwo' | 'mxFloor' | 'mxCeil';
   /** Multiply by the float32 reciprocal of the scale instead of dividing by it. */
   readonly reciprocal?: boolean;
 }
@@ -26,6 +30,7 @@ const CHUNK_ELEMENTS = 1 << 15;
 const ONE_PASS_ELEMENTS = 1 << 18;
 
 const formatNumbers: Readonly<Record<Fp8ElementFormat, number>> = { e4m3fn: 0, e5m2: 1 };
+const rules = { amax: 0, powerOfTwo: 1, mxFloor: 2, mxCeil: 3 } as const;
 const tops: Readonly<Record<Fp8ElementFormat, number>> = { e4m3fn: 448, e5m2: 57344 };
 
 /**
@@ -65,8 +70,8 @@ export class Fp8Kernels extends KernelsBase {
   }
 
   /**
-   * Quantises a matrix by tiles: scale = max(amax, amaxFloor) / max in float32, at least 2^-126, amax being the largest
-   * finite magnitude; 1 for an amax of 0. Codes are nearest even and saturating.
+   * Quantises a matrix by tiles, whose scales follow from their largest finite magnitude (amax). Codes are nearest even
+   * and saturating.
    *
    * @param values - `[rows, cols]`
    * @param codes - `[rows, cols]`
@@ -136,7 +141,7 @@ export class Fp8Kernels extends KernelsBase {
         tiles,
         tops[format],
         options.amaxFloor ?? 0,
-        options.powerOfTwo === true ? 1 : 0,
+        rules[options.rule ?? 'amax'],
         multiply,
         scaled,
         factors,

@@ -35,7 +35,8 @@ export function quantizeTiles(
   codes: Uint8Array,
   scales: Float32Array,
 ): void {
-  const { tileRows, tileCols, amaxFloor = 0, powerOfTwo = false, reciprocal = false } = options;
+  const { tileRows, tileCols, amaxFloor = 0, rule = 'amax', reciprocal = false } = options;
+  const top = format === 'e4m3fn' ? 448 : 57344;
   const blockCols = Math.ceil(cols / tileCols);
   const amax = new Float32Array(Math.ceil(rows / tileRows) * blockCols);
   const tileOf = (i: number): number =>
@@ -46,8 +47,18 @@ export function quantizeTiles(
   }
   for (let t = 0; t < amax.length; t++) {
     const a = Math.max(amax[t]!, f(amaxFloor));
-    const scale = a === 0 ? 1 : Math.max(f(a / (format === 'e4m3fn' ? 448 : 57344)), 2 ** -126);
-    scales[t] = powerOfTwo ? ceilPowerOfTwo(scale) : scale;
+    if (rule === 'mxFloor' || rule === 'mxCeil') {
+      let exponent = -127;
+      while (
+        exponent < 127 &&
+        (rule === 'mxCeil' ? 2 ** exponent < f(a / top) : growsTo(exponent + 1, a, top))
+      )
+        exponent++;
+      scales[t] = 2 ** exponent;
+      continue;
+    }
+    const scale = a === 0 ? 1 : Math.max(f(a / top), 2 ** -126);
+    scales[t] = rule === 'powerOfTwo' ? ceilPowerOfTwo(scale) : scale;
   }
   const scaled = new Float32Array(rows * cols);
   for (let i = 0; i < scaled.length; i++) {
@@ -55,6 +66,11 @@ export function quantizeTiles(
     scaled[i] = reciprocal ? values[i]! * f(1 / scale) : values[i]! / scale;
   }
   encodeFp8(format, scaled, codes);
+}
+
+/** Whether 2^exponent times the binade of top still lies at or below amax. */
+function growsTo(exponent: number, amax: number, top: number): boolean {
+  return 2 ** (exponent + Math.floor(Math.log2(top))) <= amax;
 }
 
 /** x * y + z rounded once to float32: to odd in double, then to float32 (Boldo and Melquiond, 2008). */
