@@ -60,7 +60,7 @@ describe('evaluateModels', () => {
   it('a model has no divergence from itself, a smaller context a larger loss', async () => {
     const text = (await readFile(heldout, 'utf8'))
       .split('\n')
-      .slice(0, 4)
+      .slice(0, 2)
       .map((line) => (JSON.parse(line) as { text: string }).text);
     const path = await textFile('long.txt', text.join('\n'));
     const data = { path };
@@ -83,7 +83,7 @@ describe('evaluateModels', () => {
     );
   });
 
-  it('is the same whatever the size of the steps, and stops at maxTokens', async () => {
+  it('stops at maxTokens, and gives the same record again', async () => {
     const run = (maxTokens: number) =>
       evaluateModels({
         subject: { path: fp8 },
@@ -107,7 +107,7 @@ describe('evaluateModels', () => {
       signal: controller.signal,
       onProgress: ({ phase, done, total }) => {
         seen.push(phase);
-        if (phase === 'scoring' && done > total / 4) controller.abort();
+        if (phase === 'scoring' && done > total / 50) controller.abort();
       },
     });
     await expect(running).rejects.toMatchObject({ code: 'aborted' });
