@@ -70,8 +70,24 @@ export function decode(format: Format, codes: Codes, options: DecodeOptions = {}
     });
   }
   const table = decodeTable(spec);
-  for (let i = 0; i < codes.length; i++) out[i] = table[codes[i]!]!;
+  // As integers: engines convert float32 elements to double and back on the way.
+  lookUp(codes, wordsOf(table), wordsOf(out));
   return out;
+}
+
+function wordsOf(values: Float32Array): Int32Array {
+  return new Int32Array(values.buffer, values.byteOffset, values.length);
+}
+
+function lookUp(codes: Codes, table: Int32Array, out: Int32Array): void {
+  const whole = codes.length - (codes.length % 4);
+  for (let i = 0; i < whole; i += 4) {
+    out[i] = table[codes[i]!]!;
+    out[i + 1] = table[codes[i + 1]!]!;
+    out[i + 2] = table[codes[i + 2]!]!;
+    out[i + 3] = table[codes[i + 3]!]!;
+  }
+  for (let i = whole; i < codes.length; i++) out[i] = table[codes[i]!]!;
 }
 
 /** Rejects codes that use bits beyond the format's width. */

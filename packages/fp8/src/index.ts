@@ -50,7 +50,7 @@ export { type MmaSpec, mma } from './mma.js';
 export { SeededNumbers } from './seeded-numbers.js';
 export { packNibbles, packPairs, unpackNibbles, unpackPairs } from './pack.js';
 export type { ProductOptions } from './product.js';
-export { dequantize, quantize, requantize, transposeQuantized } from './quantize.js';
+export { dequantize, type QuantizeOptions, quantize, requantize, transposeQuantized } from './quantize.js';
 export {
   type LinearRole,
   type OperandRecipe,

@@ -2,7 +2,7 @@ import { type Fp8ElementFormat, MAXIMUM_TILED_COLUMNS } from '@moestack/kernels'
 import { checkCodesRange, decodeTable } from './decode.js';
 import { encode } from './encode.js';
 import { ceilLog2, ceilPowerOfTwo, floorLog2, powerOfTwo } from './exponent.js';
-import { allocateCodes, formats } from './format-spec.js';
+import { allocateCodes, checkCodesWidth, formats } from './format-spec.js';
 import {
   invalid,
   type QuantizedTensor,
@@ -14,6 +14,15 @@ import {
 } from './scheme.js';
 import { simdKernels } from './simd.js';
 import { transpose } from './transpose.js';
+
+/** Arrays that receive codes and scales. */
+type Output = Pick<QuantizedTensor, 'codes' | 'scales'>;
+
+/** Options of {@link quantize}. */
+export interface QuantizeOptions {
+  /** Receives codes and scales, for example those of an earlier result of the same shape. */
+  readonly out?: Pick<QuantizedTensor, 'codes' | 'scales'>;
+}
 
 /** Smallest scale: below, 1 / scale would leave float32 and scales themselves would lose bits. */
 const MIN_SCALE = 2 ** -126;
@@ -27,7 +36,7 @@ const ACTIVATION_AMAX_FLOOR: number = Math.fround(1e-4);
  * tile without finite non-zero elements and without amax floor gets scale 1. Scales are at least 2^-126.
  *
  * @param values - float32 `[rows, cols]`.
- * @throws {@link Fp8Error} for a shape or scheme that does not fit.
+ * @throws {@link Fp8Error} for a shape, scheme or output that does not fit.
  *
  * @example
  * ```ts
@@ -38,21 +47,46 @@ const ACTIVATION_AMAX_FLOOR: number = Math.fround(1e-4);
  * console.log(q.scales.length, dequantize(q)[1]); // 4 scales
  * ```
  */
-export function quantize(values: Float32Array, shape: [number, number], scheme: Scheme): QuantizedTensor {
+export function quantize(
+  values: Float32Array,
+  shape: [number, number],
+  scheme: Scheme,
+  options: QuantizeOptions = {},
+): QuantizedTensor {
   const layout = schemeLayout(shape, scheme);
   if (!(values instanceof Float32Array) || values.length !== layout.rows * layout.cols) {
     const expected = `${layout.rows * layout.cols} float32 values for shape [${shape.join(', ')}]`;
     throw invalid('bad-shape', expected, values?.length, 'pass the values of the whole matrix');
   }
-  return simdQuantize(values, scheme, layout) ?? scalarQuantize(values, scheme, layout);
+  const { out = emptyOutput(layout) } = options;
+  checkOutput(out, layout);
+  return simdQuantize(values, scheme, layout, out) ?? scalarQuantize(values, scheme, layout, out);
+}
+
+function emptyOutput({ spec, rows, cols, blockRows, blockCols }: SchemeLayout): Output {
+  return { codes: allocateCodes(spec, rows * cols), scales: new Float32Array(blockRows * blockCols) };
+}
+
+function checkOutput({ codes, scales }: Output, layout: SchemeLayout): void {
+  checkCodesWidth(layout.spec, codes, 'out.codes');
+  const expected = [layout.rows * layout.cols, layout.blockRows * layout.blockCols] as const;
+  if (codes.length === expected[0] && scales instanceof Float32Array && scales.length === expected[1]) return;
+  const message = `out of ${expected[0]} codes and ${expected[1]} float32 scales`;
+  throw invalid('bad-out', message, [codes.length, scales?.length], 'pass one scale per tile');
 }
 
 /** {@link quantize} for every scheme, once it is checked. */
-export function scalarQuantize(values: Float32Array, scheme: Scheme, layout: SchemeLayout): QuantizedTensor {
+export function scalarQuantize(
+  values: Float32Array,
+  scheme: Scheme,
+  layout: SchemeLayout,
+  { codes, scales }: Output = emptyOutput(layout),
+): QuantizedTensor {
   const amax = tileAmax(values, layout);
   const shape: [number, number] = [layout.rows, layout.cols];
-  const codes = allocateCodes(layout.spec, values.length);
-  const result: QuantizedTensor = { shape, scheme, codes, ...scalesOf(amax, layout, scheme) };
+  const made = scalesOf(amax, layout, scheme);
+  scales.set(made.scales);
+  const result: QuantizedTensor = { shape, scheme, codes, ...made, scales };
   encodeTiles(values, result, layout, multiplies(scheme));
   return result;
 }
@@ -65,6 +99,7 @@ function simdQuantize(
   values: Float32Array,
   scheme: Scheme,
   layout: SchemeLayout,
+  { codes, scales }: Output,
 ): QuantizedTensor | undefined {
   const { spec, rows, cols, tileRows, tileCols } = layout;
   if (scheme.kind === 'nvfp4') return undefined;
@@ -72,8 +107,6 @@ function simdQuantize(
   if (values.length < SIMD_LEAST_LENGTH || cols > MAXIMUM_TILED_COLUMNS) return undefined;
   const kernels = simdKernels();
   if (kernels === undefined) return undefined;
-  const codes = new Uint8Array(values.length);
-  const scales = new Float32Array(layout.blockRows * layout.blockCols);
   const options = {
     tileRows,
     tileCols,
@@ -81,7 +114,14 @@ function simdQuantize(
     rule: ruleOf(scheme),
     reciprocal: multiplies(scheme),
   };
-  kernels.quantizeTiles(spec.name as Fp8ElementFormat, values, [rows, cols], options, codes, scales);
+  kernels.quantizeTiles(
+    spec.name as Fp8ElementFormat,
+    values,
+    [rows, cols],
+    options,
+    codes as Uint8Array,
+    scales,
+  );
   return { shape: [rows, cols], scheme, codes, scales, ...scaleCodesOf(scales, scheme) };
 }
 

@@ -11,38 +11,41 @@ const INFINITY_BITS: i32 = 0x7f800000;
 const E4M3: i32 = 0;
 
 /**
- * Codes in 32-bit lanes; NaN becomes the largest one. Normal codes come from the float32 bits, rounded at `shift`;
- * subnormal ones from adding `magic`, whose last bit is the smallest subnormal. Below the first normal the former never
- * exceed the latter, above it the latter are cut off, so that the larger of both is right everywhere.
+ * Codes plus `rebase` in 32-bit lanes, without signs; far beyond every code for NaN.
+ *
+ * Adding M = 2^(e + 23 - mantissa bits), e being the exponent of x but at least that of subnormals, leaves |x| rounded
+ * to nearest even in the last bits: how many steps of its binade it has. M's own exponent field, at the place of the
+ * code's exponent, completes the code.
  */
 @inline
-function codeLanes(v: v128, shift: i32, rebase: i32, top: f32, magic: f32, firstNormal: i32): v128 {
-  const a = f32x4.pmin(f32x4.splat(top), v128.and(v, i32x4.splat(MAGNITUDE)));
-  const odd = v128.and(i32x4.shr_u(a, shift), i32x4.splat(1));
-  const rounded = i32x4.add(i32x4.add(a, i32x4.splat((1 << (shift - 1)) - 1)), odd);
-  const normal = i32x4.sub(i32x4.shr_u(rounded, shift), i32x4.splat(rebase));
-  const m = f32x4.splat(magic);
-  const subnormal = i32x4.min_s(i32x4.sub(f32x4.add(a, m), m), i32x4.splat(firstNormal));
-  const sign = v128.and(i32x4.shr_u(v, 24), i32x4.splat(0x80));
-  return v128.or(i32x4.max_s(normal, subnormal), sign);
+function codeLanes(v: v128, shift: i32, top: f32, least: i32): v128 {
+  // In this order NaN stays NaN.
+  const a = f32x4.pmin(v128.and(v, i32x4.splat(MAGNITUDE)), f32x4.splat(top));
+  const exponent = v128.and(a, i32x4.splat(INFINITY_BITS));
+  const m = i32x4.max_s(i32x4.add(exponent, i32x4.splat(shift << 23)), i32x4.splat(least));
+  return i32x4.add(i32x4.sub(f32x4.add(a, m), m), i32x4.shr_u(m, shift));
 }
 
 @inline
 function lanes(e4m3: bool, v: v128): v128 {
-  return e4m3 ? codeLanes(v, 20, 960, 448, 16384, 8) : codeLanes(v, 21, 448, 57344, 128, 4);
+  // The least M is 2^14 (exponent field 141) for steps of 2^-9, or 2^7 (134) for steps of 2^-16.
+  return e4m3 ? codeLanes(v, 20, 448, 141 << 23) : codeLanes(v, 21, 57344, 134 << 23);
+}
+
+/** 16 codes of four vectors of values: the largest magnitude is NaN, saturating narrowing keeps signs. */
+@inline
+function codes16(e4m3: bool, a: v128, b: v128, c: v128, d: v128): v128 {
+  const rebase = i16x8.splat(e4m3 ? 141 * 8 : 134 * 4);
+  const nan = i16x8.splat(e4m3 ? 141 * 8 + 0x7f : 134 * 4 + 0x7e);
+  const low = i16x8.sub(i16x8.min_s(i16x8.narrow_i32x4_s(lanes(e4m3, a), lanes(e4m3, b)), nan), rebase);
+  const high = i16x8.sub(i16x8.min_s(i16x8.narrow_i32x4_s(lanes(e4m3, c), lanes(e4m3, d)), nan), rebase);
+  const signs = i8x16.narrow_i16x8_s(i16x8.narrow_i32x4_s(a, b), i16x8.narrow_i32x4_s(c, d));
+  return v128.or(i8x16.narrow_i16x8_u(low, high), v128.and(signs, i8x16.splat(-128)));
 }
 
 @inline
 function scaled(mode: i32, x: v128, s: v128): v128 {
   return mode == 0 ? x : mode == 1 ? f32x4.div(x, s) : f32x4.mul(x, s);
-}
-
-/** Gives the NaNs among n values their code: quiet, with their sign. */
-function patchNaN(x: usize, n: i32, code: u32, out: usize): void {
-  for (let i = 0; i < n; i++) {
-    const word = load<u32>(x + (<usize>i << 2));
-    if ((word & MAGNITUDE) > <u32>INFINITY_BITS) store<u8>(out + <usize>i, <u8>(code | ((word >>> 24) & 0x80)));
-  }
 }
 
 /**
@@ -51,22 +54,18 @@ function patchNaN(x: usize, n: i32, code: u32, out: usize): void {
  */
 @inline
 function run(e4m3: bool, mode: i32, vary: bool, x: usize, n: i32, scales: usize, out: usize): void {
-  const nanCode: u32 = e4m3 ? 0x7f : 0x7e;
   let s = vary || mode == 0 ? f32x4.splat(1) : v128.load32_splat(scales);
   let i = 0;
   for (; i + 16 <= n; i += 16) {
-    const a = v128.load(x), b = v128.load(x, 16), c = v128.load(x, 32), d = v128.load(x, 48);
     if (vary) s = v128.load(scales);
-    const p = lanes(e4m3, scaled(mode, a, s));
+    const a = scaled(mode, v128.load(x), s);
     if (vary) s = v128.load(scales, 16);
-    const q = lanes(e4m3, scaled(mode, b, s));
+    const b = scaled(mode, v128.load(x, 16), s);
     if (vary) s = v128.load(scales, 32);
-    const r = lanes(e4m3, scaled(mode, c, s));
+    const c = scaled(mode, v128.load(x, 32), s);
     if (vary) s = v128.load(scales, 48);
-    const t = lanes(e4m3, scaled(mode, d, s));
-    v128.store(out, i8x16.narrow_i16x8_u(i16x8.narrow_i32x4_s(p, q), i16x8.narrow_i32x4_s(r, t)));
-    const nan = v128.or(v128.or(f32x4.ne(a, a), f32x4.ne(b, b)), v128.or(f32x4.ne(c, c), f32x4.ne(d, d)));
-    if (v128.any_true(nan)) patchNaN(x, 16, nanCode, out);
+    const d = scaled(mode, v128.load(x, 48), s);
+    v128.store(out, codes16(e4m3, a, b, c, d));
     x += 64;
     out += 16;
     if (vary) scales += 64;
@@ -74,12 +73,10 @@ function run(e4m3: bool, mode: i32, vary: bool, x: usize, n: i32, scales: usize,
   for (; i < n; i += 4) {
     const rest = min(4, n - i);
     if (vary) s = loadPartial(scales, rest);
-    const p = lanes(e4m3, scaled(mode, loadPartial(x, rest), s));
-    const h = i16x8.narrow_i32x4_s(p, p);
-    const word = <u32>i32x4.extract_lane(i8x16.narrow_i16x8_u(h, h), 0);
+    const a = scaled(mode, loadPartial(x, rest), s);
+    const word = <u32>i32x4.extract_lane(codes16(e4m3, a, a, a, a), 0);
     if (rest == 4) store<u32>(out, word);
     else for (let j = 0; j < rest; j++) store<u8>(out + <usize>j, <u8>(word >>> (8 * j)));
-    patchNaN(x, rest, nanCode, out);
     x += 16;
     out += 4;
     if (vary) scales += 16;
@@ -158,22 +155,41 @@ function finiteBits(v: v128): v128 {
   return v128.and(a, i32x4.lt_s(a, i32x4.splat(INFINITY_BITS)));
 }
 
-/** Largest finite magnitude of n values, as bits. */
-function runMax(x: usize, n: i32): i32 {
-  let a = i32x4.splat(0), b = a;
+@inline
+function magnitudeBits(finiteOnly: bool, p: usize): v128 {
+  const v = v128.load(p);
+  return finiteOnly ? finiteBits(v) : v128.and(v, i32x4.splat(MAGNITUDE));
+}
+
+@inline
+function maxOf(finiteOnly: bool, x: usize, n: i32): i32 {
+  let a = i32x4.splat(0), b = a, c = a, d = a;
   let i = 0;
-  for (; i + 8 <= n; i += 8) {
-    a = i32x4.max_s(a, finiteBits(v128.load(x)));
-    b = i32x4.max_s(b, finiteBits(v128.load(x, 16)));
-    x += 32;
+  for (; i + 16 <= n; i += 16) {
+    a = i32x4.max_s(a, magnitudeBits(finiteOnly, x));
+    b = i32x4.max_s(b, magnitudeBits(finiteOnly, x + 16));
+    c = i32x4.max_s(c, magnitudeBits(finiteOnly, x + 32));
+    d = i32x4.max_s(d, magnitudeBits(finiteOnly, x + 48));
+    x += 64;
   }
   for (; i < n; i += 4) {
-    a = i32x4.max_s(a, finiteBits(loadPartial(x, n - i)));
+    const v = loadPartial(x, n - i);
+    a = i32x4.max_s(a, finiteOnly ? finiteBits(v) : v128.and(v, i32x4.splat(MAGNITUDE)));
     x += 16;
   }
-  a = i32x4.max_s(a, b);
+  a = i32x4.max_s(i32x4.max_s(a, b), i32x4.max_s(c, d));
   a = i32x4.max_s(a, i32x4.shuffle(a, a, 2, 3, 2, 3));
   return max(i32x4.extract_lane(a, 0), i32x4.extract_lane(a, 1));
+}
+
+function finiteMax(x: usize, n: i32): i32 {
+  return maxOf(true, x, n);
+}
+
+/** Largest finite magnitude of n values, as bits. */
+function runMax(x: usize, n: i32): i32 {
+  const all = maxOf(false, x, n);
+  return all < INFINITY_BITS ? all : finiteMax(x, n);
 }
 
 /** Raises `amax[ceil(rows / tileRows)][ceil(cols / tileCols)]` to the largest finite magnitude of each tile. */
