@@ -12,6 +12,9 @@ export const MANIFEST_FILE = '.moestack-conversion.json';
 /** Suffix of files that are not complete yet. */
 export const PARTIAL_SUFFIX = '.partial';
 
+/** Bytes after which writing to the disk begins, long before the file is complete. */
+const FLUSH_BYTES = 2 ** 25;
+
 /** Weights in whatever format: not copied along. */
 const WEIGHT_FILE = /\.(safetensors|bin|pt|pth|ckpt|gguf|onnx|h5|msgpack|npz|partial)$|\.index\.json$/i;
 
@@ -124,9 +127,13 @@ export async function writeAtomically(
       remedy: 'check free space and permissions, then call again: complete shards are kept',
       cause,
     });
-  const handle = await open(partial, 'w').catch((cause: NodeJS.ErrnoException) => {
+  // Whatever a former run, or someone else, left there is replaced, not followed if it is a link.
+  await rm(partial, { force: true });
+  const handle = await open(partial, 'wx').catch((cause: NodeJS.ErrnoException) => {
     throw failure(cause);
   });
+  let flushing: Promise<void> | undefined;
+  let unflushedBytes = 0;
   const write = async (bytes: Uint8Array, position: number): Promise<void> => {
     for (let done = 0; done < bytes.length; ) {
       const { bytesWritten } = await handle
@@ -136,12 +143,25 @@ export async function writeAtomically(
         });
       done += bytesWritten;
     }
+    unflushedBytes += bytes.length;
+    if (unflushedBytes < FLUSH_BYTES || flushing !== undefined) return;
+    // The disk works while the rest is converted; errors come again at the end.
+    unflushedBytes = 0;
+    flushing = handle
+      .datasync()
+      .catch(() => undefined)
+      .finally(() => {
+        flushing = undefined;
+      });
   };
   try {
     try {
       await body(write);
-      await handle.sync();
+      await handle.sync().catch((cause: NodeJS.ErrnoException) => {
+        throw failure(cause);
+      });
     } finally {
+      await flushing;
       await handle.close();
     }
     await rename(partial, path);

@@ -1,18 +1,22 @@
+import { chunkConverter } from './chunk-converter.js';
 import type { PlannedTensor } from './conversion-plan.js';
 import { TARGET_BLOCK } from './conversion-plan.js';
-import { encode } from './encode.js';
+import { PIPELINE_SLOTS, runPieces } from './piece-pipeline.js';
 import { quantize } from './quantize.js';
 import { type Checkpoint, SCALE_SUFFIX } from './safetensors-checkpoint.js';
-import { dtypeBits, type SafetensorsDtype } from './safetensors-dtype.js';
+import { dtypeBits } from './safetensors-dtype.js';
 import type { SafetensorsLayout } from './safetensors-writer.js';
+import type { Scheme } from './scheme.js';
 import { ValueReader } from './value-reader.js';
 
 /** Elements in memory at a time; with source, float32 and result about 16 MiB at most. */
 const CHUNK_ELEMENTS = 2 ** 20;
 /** Bytes copied at a time. */
 const COPY_BYTES = 2 ** 22;
-/** Columns of a 128-row block quantised at a time: {@link CHUNK_ELEMENTS} elements, a multiple of 128. */
-const PANEL_COLS: number = CHUNK_ELEMENTS / TARGET_BLOCK[0];
+/** Widest matrix whose blocks are read as whole rows: 2 Mi elements of a row of blocks; a multiple of 128. */
+const PANEL_COLS = 2 ** 14;
+/** Division order: the order of the published checkpoints' codes. */
+const TARGET_SCHEME: Scheme = { kind: 'tile', tile: [TARGET_BLOCK[0], TARGET_BLOCK[1]] };
 
 /** Takes the bytes of a file that is being written; resolves when they may be overwritten by the caller. */
 export type PositionedWrite = (bytes: Uint8Array, position: number) => Promise<void>;
@@ -54,14 +58,20 @@ async function copy(
   write: PositionedWrite,
 ): Promise<void> {
   const { bytes } = checkpoint.info(name);
-  const buffer = new Uint8Array(Math.min(bytes, COPY_BYTES));
-  for (let done = 0; done < bytes; done += buffer.length) {
-    const piece = buffer.subarray(0, Math.min(buffer.length, bytes - done));
-    await checkpoint.readInto(name, piece, done);
-    await write(piece, offset + done);
-  }
+  if (bytes === 0) return;
+  const size = Math.min(bytes, COPY_BYTES);
+  const pieces = Math.ceil(bytes / size);
+  const slots = Array.from({ length: Math.min(PIPELINE_SLOTS, pieces) }, () => new Uint8Array(size));
+  const part = (piece: number, slot: number): Uint8Array =>
+    slots[slot]!.subarray(0, Math.min(size, bytes - piece * size));
+  await runPieces(pieces, {
+    read: (piece, slot) => checkpoint.readInto(name, part(piece, slot), piece * size),
+    convert: () => undefined,
+    write: (piece, slot) => write(part(piece, slot), offset + piece * size),
+  });
 }
 
+/** Reads ahead and writes behind; memory is that of some chunks. */
 async function convert(
   checkpoint: Checkpoint,
   tensor: PlannedTensor,
@@ -70,38 +80,39 @@ async function convert(
 ): Promise<void> {
   const { name, dtype, scaling } = tensor;
   const info = checkpoint.info(name);
-  const elements = (info.bytes * 8) / dtypeBits[info.dtype];
+  const sourceBits = dtypeBits[info.dtype];
+  const elements = (info.bytes * 8) / sourceBits;
   if (elements === 0) return;
-  const reader = await ValueReader.open(checkpoint, name, scaling);
+  const { scales } = await ValueReader.open(checkpoint, name, scaling);
   const chunk = Math.min(elements, CHUNK_ELEMENTS);
   const targetBytes = dtypeBits[dtype] / 8;
-  const stored = new Uint8Array(chunk * targetBytes);
-  const values = new Float32Array(info.dtype === 'F64' ? 0 : chunk);
-  for (let first = 0; first < elements; first += chunk) {
-    const count = Math.min(chunk, elements - first);
-    if (info.dtype === 'F64') {
-      // Doubles round once, not through float32.
-      const raw = await reader.readRaw(first, count);
-      store(dtype, new Float64Array(raw.buffer, raw.byteOffset, count), stored);
-    } else {
-      await reader.read(first, values.subarray(0, count));
-      store(dtype, values.subarray(0, count), stored);
-    }
-    await write(stored.subarray(0, count * targetBytes), offset + first * targetBytes);
-  }
+  const slots = Array.from({ length: Math.min(PIPELINE_SLOTS, Math.ceil(elements / chunk)) }, () => ({
+    raw: new Uint8Array((chunk * sourceBits) / 8),
+    stored: new Uint8Array(chunk * targetBytes),
+  }));
+  const convertChunk = chunkConverter(info.dtype, dtype, scaling, scales);
+  const countOf = (piece: number): number => Math.min(chunk, elements - piece * chunk);
+  await runPieces(Math.ceil(elements / chunk), {
+    read: async (piece, slot) => {
+      const raw = slots[slot]!.raw.subarray(0, (countOf(piece) * sourceBits) / 8);
+      await checkpoint.readInto(name, raw, (piece * chunk * sourceBits) / 8);
+    },
+    convert: (piece, slot) =>
+      convertChunk(slots[slot]!.raw, piece * chunk, countOf(piece), slots[slot]!.stored),
+    write: async (piece, slot) => {
+      const stored = slots[slot]!.stored.subarray(0, countOf(piece) * targetBytes);
+      await write(stored, offset + piece * chunk * targetBytes);
+    },
+  });
 }
 
-/** Rounds to nearest even into `stored`; beyond the range of the target is infinity, as casts of PyTorch have it. */
-function store(dtype: SafetensorsDtype, values: Float32Array | Float64Array, stored: Uint8Array): void {
-  if (dtype === 'F32') {
-    new Float32Array(stored.buffer, 0, values.length).set(values);
-    return;
-  }
-  const out = new Uint16Array(stored.buffer, 0, values.length);
-  encode(dtype === 'F16' ? 'f16' : 'bf16', values, { overflow: 'nonSaturating', out });
+interface QuantizedSlot {
+  readonly raw: Uint8Array;
+  codes: Uint8Array;
+  scales: Uint8Array;
 }
 
-/** 128 rows at a time, and of very wide matrices a panel of columns at a time: whole blocks, bounded memory. */
+/** Whole rows of blocks at a time, and of very wide matrices a panel of their columns at a time. */
 async function quantizeBlocks(
   checkpoint: Checkpoint,
   tensor: PlannedTensor,
@@ -110,31 +121,65 @@ async function quantizeBlocks(
   write: PositionedWrite,
 ): Promise<void> {
   const [rows, cols] = tensor.shape as [number, number];
-  const [blockRows, blockCols] = TARGET_BLOCK;
   const reader = await ValueReader.open(checkpoint, tensor.name, tensor.scaling);
-  const buffer = new Float32Array(Math.min(rows, blockRows) * Math.min(cols, PANEL_COLS));
-  const scaleCols = Math.ceil(cols / blockCols);
+  if (cols > PANEL_COLS) return await quantizePanels(reader, [rows, cols], offset, scalesOffset, write);
+  const [blockRows, blockCols] = TARGET_BLOCK;
+  const stripRows = Math.min(rows, blockRows * Math.max(1, Math.floor(CHUNK_ELEMENTS / blockRows / cols)));
+  const pieces = Math.ceil(rows / stripRows);
+  const bits = dtypeBits[reader.dtype];
+  const slots = Array.from({ length: Math.min(PIPELINE_SLOTS, pieces) }, (): QuantizedSlot => {
+    const empty = new Uint8Array(0);
+    return { raw: new Uint8Array((stripRows * cols * bits) / 8), codes: empty, scales: empty };
+  });
+  const buffer = new Float32Array(stripRows * cols);
+  const heightOf = (piece: number): number => Math.min(stripRows, rows - piece * stripRows);
+  const rawOf = (piece: number, slot: number): Uint8Array =>
+    slots[slot]!.raw.subarray(0, (heightOf(piece) * cols * bits) / 8);
+  const scaleRowBytes = Math.ceil(cols / blockCols) * 4;
+  await runPieces(pieces, {
+    read: (piece, slot) =>
+      checkpoint.readInto(tensor.name, rawOf(piece, slot), (piece * stripRows * cols * bits) / 8),
+    convert: (piece, slot) => {
+      const height = heightOf(piece);
+      const values = buffer.subarray(0, height * cols);
+      reader.decode(rawOf(piece, slot), piece * stripRows * cols, values);
+      const q = quantize(values, [height, cols], TARGET_SCHEME);
+      slots[slot]!.codes = q.codes as Uint8Array;
+      slots[slot]!.scales = new Uint8Array(q.scales.buffer, q.scales.byteOffset, q.scales.byteLength);
+    },
+    write: async (piece, slot) => {
+      const row = piece * stripRows;
+      await write(slots[slot]!.codes, offset + row * cols);
+      await write(slots[slot]!.scales, scalesOffset + (row / blockRows) * scaleRowBytes);
+    },
+  });
+}
+
+async function quantizePanels(
+  reader: ValueReader,
+  [rows, cols]: readonly [number, number],
+  offset: number,
+  scalesOffset: number,
+  write: PositionedWrite,
+): Promise<void> {
+  const [blockRows, blockCols] = TARGET_BLOCK;
+  const buffer = new Float32Array(Math.min(rows, blockRows) * PANEL_COLS);
+  const scales = new Float32Array(Math.ceil(cols / blockCols));
   for (let row = 0; row < rows; row += blockRows) {
     const height = Math.min(blockRows, rows - row);
-    const scales = new Float32Array(scaleCols);
     for (let col = 0; col < cols; col += PANEL_COLS) {
       const width = Math.min(PANEL_COLS, cols - col);
       const values = buffer.subarray(0, height * width);
-      const whole = width === cols;
-      if (whole) await reader.read(row * cols, values);
-      for (let r = 0; !whole && r < height; r++) {
+      for (let r = 0; r < height; r++) {
         await reader.read((row + r) * cols + col, values.subarray(r * width, (r + 1) * width));
       }
-      // Division order: the order of the published checkpoints' codes.
-      const q = quantize(values, [height, width], { kind: 'tile', tile: [blockRows, blockCols] });
+      const q = quantize(values, [height, width], TARGET_SCHEME);
       scales.set(q.scales, col / blockCols);
       const codes = q.codes as Uint8Array;
-      if (whole) await write(codes, offset + row * cols);
-      for (let r = 0; !whole && r < height; r++) {
+      for (let r = 0; r < height; r++) {
         await write(codes.subarray(r * width, (r + 1) * width), offset + (row + r) * cols + col);
       }
     }
-    const scaleBytes = new Uint8Array(scales.buffer);
-    await write(scaleBytes, scalesOffset + (row / blockRows) * scaleBytes.length);
+    await write(new Uint8Array(scales.buffer), scalesOffset + (row / blockRows) * scales.byteLength);
   }
 }

@@ -54,14 +54,24 @@ export class ValueReader {
    */
   async read(first: number, out: Float32Array): Promise<Uint8Array> {
     const raw = await this.readRaw(first, out.length);
+    this.decode(raw, first, out);
+    return raw;
+  }
+
+  /** Fills `out` with the values of stored bytes that begin with element `first`. */
+  decode(raw: Uint8Array, first: number, out: Float32Array): void {
     storedToFloat32(this.dtype, raw, out);
     if (this.layout !== undefined) scaleRange(out, first, this.scales, this.layout);
-    return raw;
   }
 }
 
 /** Multiplies the values of elements `first`, `first + 1` ... by their blocks' scales, each rounded to float32. */
-function scaleRange(values: Float32Array, first: number, scales: Float32Array, layout: ScaleLayout): void {
+export function scaleRange(
+  values: Float32Array,
+  first: number,
+  scales: Float32Array,
+  layout: ScaleLayout,
+): void {
   const { cols, block, blockCols } = layout;
   for (let i = 0; i < values.length; ) {
     const row = Math.floor((first + i) / cols);
