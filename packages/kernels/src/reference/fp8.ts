@@ -48,13 +48,11 @@ export function quantizeTiles(
   for (let t = 0; t < amax.length; t++) {
     const a = Math.max(amax[t]!, f(amaxFloor));
     if (rule === 'mxFloor' || rule === 'mxCeil') {
-      let exponent = -127;
-      while (
-        exponent < 127 &&
-        (rule === 'mxCeil' ? 2 ** exponent < f(a / top) : growsTo(exponent + 1, a, top))
-      )
-        exponent++;
-      scales[t] = 2 ** exponent;
+      const x = rule === 'mxCeil' ? f(a / top) : a;
+      let exponent = x === 0 ? -127 : floorLog2(x);
+      if (rule === 'mxFloor') exponent -= x === 0 ? 0 : floorLog2(top);
+      else if (x > 2 ** exponent) exponent++;
+      scales[t] = 2 ** Math.min(Math.max(exponent, -127), 127);
       continue;
     }
     const scale = a === 0 ? 1 : Math.max(f(a / top), 2 ** -126);
@@ -68,9 +66,10 @@ export function quantizeTiles(
   encodeFp8(format, scaled, codes);
 }
 
-/** Whether 2^exponent times the binade of top still lies at or below amax. */
-function growsTo(exponent: number, amax: number, top: number): boolean {
-  return 2 ** (exponent + Math.floor(Math.log2(top))) <= amax;
+/** Exponent of the largest power of two that is at most x > 0. */
+function floorLog2(x: number): number {
+  const near = Math.round(Math.log2(x));
+  return 2 ** near > x ? near - 1 : near;
 }
 
 /** x * y + z rounded once to float32: to odd in double, then to float32 (Boldo and Melquiond, 2008). */
