@@ -1,4 +1,4 @@
-import { open, readFile, stat } from 'node:fs/promises';
+import { lstat, open, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AbortedError } from '@moestack/schemas/errors';
 import { CONFIG_FILE, INDEX_FILE, SINGLE_FILE } from './checkpoint.js';
@@ -144,7 +144,8 @@ async function isSharded(folder: string, from: string, shards: readonly PlannedS
 
 /** Complete shards alone bear their final name; size and header tell that it is this one. */
 async function isComplete(path: string, { layout }: PlannedShard): Promise<boolean> {
-  const info = await stat(path).catch(() => undefined);
+  // A link is not what was written here.
+  const info = await lstat(path).catch(() => undefined);
   if (info?.isFile() !== true || info.size !== layout.fileBytes) return false;
   const header = Buffer.alloc(layout.header.length);
   const handle = await open(path, 'r');
