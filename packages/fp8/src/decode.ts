@@ -1,5 +1,14 @@
+import type { Fp8ElementFormat } from '@moestack/kernels';
 import { Fp8Error } from './errors.js';
-import { type Codes, checkCodesWidth, type Format, type FormatSpec, formatSpec } from './format-spec.js';
+import {
+  type Codes,
+  checkCodesWidth,
+  type Format,
+  type FormatSpec,
+  formatSpec,
+  formats,
+} from './format-spec.js';
+import { simdKernels } from './simd.js';
 
 const tables = new WeakMap<FormatSpec, Float32Array>();
 
@@ -36,6 +45,9 @@ function decodeCode(spec: FormatSpec, code: number): number {
   return sign * (field === 0 ? fraction * 2 ** (1 - bias) : (1 + fraction) * 2 ** (field - bias));
 }
 
+/** Below this many codes staging costs more than it saves. */
+const SIMD_LEAST_LENGTH = 256;
+
 /** Options of {@link decode}. */
 export interface DecodeOptions {
   /** Receives the values; same length as `codes`. */
@@ -68,6 +80,12 @@ export function decode(format: Format, codes: Codes, options: DecodeOptions = {}
       value: out.length,
       remedy: 'pass an out array with one value per code',
     });
+  }
+  const isKernelFormat = spec === formats.e4m3fn || spec === formats.e5m2;
+  const kernels = isKernelFormat && codes.length >= SIMD_LEAST_LENGTH ? simdKernels() : undefined;
+  if (kernels !== undefined) {
+    kernels.decode(spec.name as Fp8ElementFormat, codes as Uint8Array, out);
+    return out;
   }
   const table = decodeTable(spec);
   // As integers: engines convert float32 elements to double and back on the way.

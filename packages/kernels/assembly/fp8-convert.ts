@@ -260,3 +260,50 @@ export function tileScales(
     store<f32>(factors + i, reciprocal ? <f32>1 / scale : scale);
   }
 }
+
+/** Values of four sign-extended codes; subnormals without passing through float32 subnormals, which are slow. */
+@inline
+function values4(e4m3: bool, x: v128): v128 {
+  const shift = e4m3 ? 20 : 21;
+  const moved = i32x4.shl(x, shift);
+  const magnitude = v128.and(moved, i32x4.splat(0x7f << shift));
+  // Below the first normal, 2^least * (1 + fraction) - 2^least.
+  const isSubnormal = i32x4.lt_s(magnitude, i32x4.splat(1 << 23));
+  const rebased = i32x4.sub(i32x4.add(magnitude, i32x4.splat((e4m3 ? 120 : 112) << 23)), i32x4.shl(isSubnormal, 23));
+  const value = f32x4.sub(rebased, v128.and(isSubnormal, i32x4.splat((e4m3 ? 121 : 113) << 23)));
+  return v128.or(value, v128.and(moved, i32x4.splat(0x80000000)));
+}
+
+/** Gives NaN and infinity among n codes their value. */
+function patchValues(e4m3: bool, codes: usize, n: i32, out: usize): void {
+  for (let i = 0; i < n; i++) {
+    const code = load<u8>(codes + <usize>i);
+    const magnitude = code & 0x7f;
+    const to = out + (<usize>i << 2);
+    if (e4m3 ? magnitude == 0x7f : magnitude > 0x7c) store<u32>(to, 0x7fc00000);
+    else if (!e4m3 && magnitude == 0x7c) store<u32>(to, code > 0x7f ? 0xff800000 : 0x7f800000);
+  }
+}
+
+@inline
+function decodeRun(e4m3: bool, codes: usize, n: i32, out: usize): void {
+  const special = i8x16.splat(e4m3 ? 0x7f : 0x7c);
+  const end = codes + <usize>n;
+  while (codes < end) {
+    const v = v128.load(codes);
+    const low = i16x8.extend_low_i8x16_s(v), high = i16x8.extend_high_i8x16_s(v);
+    v128.store(out, values4(e4m3, i32x4.extend_low_i16x8_s(low)));
+    v128.store(out, values4(e4m3, i32x4.extend_high_i16x8_s(low)), 16);
+    v128.store(out, values4(e4m3, i32x4.extend_low_i16x8_s(high)), 32);
+    v128.store(out, values4(e4m3, i32x4.extend_high_i16x8_s(high)), 48);
+    if (v128.any_true(i8x16.ge_s(v128.and(v, i8x16.splat(0x7f)), special))) patchValues(e4m3, codes, 16, out);
+    codes += 16;
+    out += 64;
+  }
+}
+
+/** Decodes n codes of format 0 (E4M3) or 1 (E5M2); reads and writes whole groups of 16. */
+export function decodeFp8(format: i32, codes: usize, n: i32, out: usize): void {
+  if (format == E4M3) decodeRun(true, codes, n, out);
+  else decodeRun(false, codes, n, out);
+}

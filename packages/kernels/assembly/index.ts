@@ -4,5 +4,6 @@ export { linear, linearScratchBytes } from './linear';
 export { anyE4m3Nan, packPanels } from './panels';
 export { quantizeActivations } from './quantize';
 export { linearTransposed, transposedScratchBytes } from './transposed';
-export { encodeFp8, encodeTiles, tileAmax, tileScales } from './fp8-convert';
+export { decodeFp8, encodeFp8, encodeTiles, tileAmax, tileScales } from './fp8-convert';
 export { packBytes, packTiles, segmentProduct } from './fp8-matmul';
+export { widenBf16 } from './widen';

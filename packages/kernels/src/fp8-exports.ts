@@ -1,5 +1,6 @@
 /** Exports of `assembly/fp8-convert.ts` and `assembly/fp8-matmul.ts`; addresses and strides in bytes. */
 export interface Fp8Exports {
+  decodeFp8(format: number, codes: number, n: number, out: number): void;
   encodeFp8(format: number, x: number, n: number, out: number): void;
   encodeTiles(
     format: number,

@@ -62,6 +62,18 @@ describe('encode', () => {
   });
 });
 
+describe('decode', () => {
+  it.each(formats)('equals the reference for every code, at any length (%s)', (format) => {
+    for (const length of [0, 1, 15, 16, 17, 256, 40_000]) {
+      const codes = Uint8Array.from({ length }, (_, i) => (i * 7) & 0xff);
+      const [out, expected] = [new Float32Array(length), new Float32Array(length)];
+      kernels.decode(format, codes, out);
+      reference.decodeFp8(format, codes, expected);
+      expect(bitsOf(out)).toEqual(bitsOf(expected));
+    }
+  });
+});
+
 describe('quantizeTiles', () => {
   const random = generator(5);
   const special = [Infinity, -Infinity, Number.NaN, 1e-44, -0];

@@ -69,6 +69,27 @@ export class Fp8Kernels extends KernelsBase {
     }
   }
 
+  /** Decodes codes to their exact values; NaN codes become the canonical NaN. */
+  decode(format: Fp8ElementFormat, codes: Uint8Array, out: Float32Array): void {
+    needLength('out', out, codes.length);
+    this.stats.calls++;
+    const { buffer } = this.arena.memory;
+    const size = Math.min(CHUNK_ELEMENTS, codes.length);
+    const staging = this.staging;
+    staging.begin();
+    const from = staging.reserve(size + 16);
+    const to = staging.reserve(size * 4 + 64);
+    const staged = new Uint8Array(buffer, from, size);
+    const decoded = new Float32Array(buffer, to, size);
+    const number = formatNumbers[format];
+    for (let i = 0; i < codes.length; i += size) {
+      const count = Math.min(size, codes.length - i);
+      staged.set(count === codes.length ? codes : codes.subarray(i, i + count));
+      this.wasm.decodeFp8(number, from, count, to);
+      out.set(count === size ? decoded : decoded.subarray(0, count), i);
+    }
+  }
+
   /**
    * Quantises a matrix by tiles, whose scales follow from their largest finite magnitude (amax). Codes are nearest even
    * and saturating.

@@ -1,5 +1,6 @@
 export { Arena, type ArenaHandle, type ArenaOptions, type ArenaViews, MAXIMUM_ARENA_BYTES } from './arena.js';
 export { AttentionKernels } from './attention-kernels.js';
+export { Bf16Kernels } from './bf16-kernels.js';
 export { ElementwiseKernels } from './elementwise-kernels.js';
 export { KernelsError, OutOfMemoryError } from './errors.js';
 export {

@@ -26,6 +26,23 @@ export function encodeFp8(format: Fp8ElementFormat, values: Float32Array, codes:
   }
 }
 
+/** Values of codes. */
+export function decodeFp8(format: Fp8ElementFormat, codes: Uint8Array, out: Float32Array): void {
+  const e4m3 = format === 'e4m3fn';
+  const [mantissa, bias] = e4m3 ? [3, 7] : [2, 15];
+  for (let i = 0; i < codes.length; i++) {
+    const magnitude = codes[i]! & 0x7f;
+    const sign = codes[i]! > 0x7f ? -1 : 1;
+    if (e4m3 ? magnitude === 0x7f : magnitude > 0x7c) out[i] = Number.NaN;
+    else if (!e4m3 && magnitude === 0x7c) out[i] = sign * Infinity;
+    else {
+      const field = magnitude >> mantissa;
+      const fraction = (magnitude % 2 ** mantissa) / 2 ** mantissa;
+      out[i] = sign * (field === 0 ? fraction * 2 ** (1 - bias) : (1 + fraction) * 2 ** (field - bias));
+    }
+  }
+}
+
 /** Quantisation by tiles; see {@link Fp8Kernels.quantizeTiles}. */
 export function quantizeTiles(
   format: Fp8ElementFormat,
