@@ -1,3 +1,4 @@
+import { bf16Kernels } from './bf16-simd.js';
 import { chunkConverter } from './chunk-converter.js';
 import type { PlannedTensor } from './conversion-plan.js';
 import { TARGET_BLOCK } from './conversion-plan.js';
@@ -131,7 +132,7 @@ async function quantizeBlocks(
     const empty = new Uint8Array(0);
     return { raw: new Uint8Array((stripRows * cols * bits) / 8), codes: empty, scales: empty };
   });
-  const buffer = new Float32Array(stripRows * cols);
+  const quantizeStrip = stripQuantizer(reader, stripRows * cols);
   const heightOf = (piece: number): number => Math.min(stripRows, rows - piece * stripRows);
   const rawOf = (piece: number, slot: number): Uint8Array =>
     slots[slot]!.raw.subarray(0, (heightOf(piece) * cols * bits) / 8);
@@ -140,12 +141,10 @@ async function quantizeBlocks(
     read: (piece, slot) =>
       checkpoint.readInto(tensor.name, rawOf(piece, slot), (piece * stripRows * cols * bits) / 8),
     convert: (piece, slot) => {
-      const height = heightOf(piece);
-      const values = buffer.subarray(0, height * cols);
-      reader.decode(rawOf(piece, slot), piece * stripRows * cols, values);
-      const q = quantize(values, [height, cols], TARGET_SCHEME);
-      slots[slot]!.codes = q.codes as Uint8Array;
-      slots[slot]!.scales = new Uint8Array(q.scales.buffer, q.scales.byteOffset, q.scales.byteLength);
+      const first = piece * stripRows * cols;
+      const { codes, scales } = quantizeStrip(rawOf(piece, slot), first, [heightOf(piece), cols]);
+      slots[slot]!.codes = codes;
+      slots[slot]!.scales = new Uint8Array(scales.buffer, scales.byteOffset, scales.byteLength);
     },
     write: async (piece, slot) => {
       const row = piece * stripRows;
@@ -153,6 +152,33 @@ async function quantizeBlocks(
       await write(slots[slot]!.scales, scalesOffset + (row / blockRows) * scaleRowBytes);
     },
   });
+}
+
+type StripQuantizer = (
+  raw: Uint8Array,
+  first: number,
+  shape: [rows: number, cols: number],
+) => { codes: Uint8Array; scales: Float32Array };
+
+/** BF16 weights, the usual source, straight from their bits where kernels can; others through float32. */
+function stripQuantizer(reader: ValueReader, elements: number): StripQuantizer {
+  const kernels = reader.dtype === 'BF16' && reader.layout === undefined ? bf16Kernels() : undefined;
+  if (kernels !== undefined) {
+    return (raw, _first, [rows, cols]) => {
+      const values = new Uint16Array(raw.buffer, raw.byteOffset, rows * cols);
+      const blocks = Math.ceil(rows / TARGET_BLOCK[0]) * Math.ceil(cols / TARGET_BLOCK[1]);
+      const [codes, scales] = [new Uint8Array(rows * cols), new Float32Array(blocks)];
+      kernels.quantizeTiles('e4m3fn', values, [rows, cols], TARGET_BLOCK, codes, scales);
+      return { codes, scales };
+    };
+  }
+  const buffer = new Float32Array(elements);
+  return (raw, first, [rows, cols]) => {
+    const values = buffer.subarray(0, rows * cols);
+    reader.decode(raw, first, values);
+    const { codes, scales } = quantize(values, [rows, cols], TARGET_SCHEME);
+    return { codes: codes as Uint8Array, scales };
+  };
 }
 
 async function quantizePanels(
