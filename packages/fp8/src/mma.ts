@@ -1,5 +1,5 @@
 import type { FormatName } from './format-spec.js';
-import { SIMD_LEAST_WORK, specialRows } from './product.js';
+import { isWide, SIMD_LEAST_WORK, specialRows } from './product.js';
 import { codesOperand, kernelOperand } from './product-operand.js';
 import { invalid } from './scheme.js';
 import { simdKernels } from './simd.js';
@@ -90,7 +90,7 @@ export function mma(
   const out = new Float32Array(m * n);
   const words = new Uint32Array(out.buffer);
   const nanWord = output === 'f16' ? 0x7fffe000 : 0x7fffffff;
-  const simd = output === 'f32' && scales === undefined ? chainedBySimd(spec, core, a, b, c, out) : undefined;
+  const simd = output === 'f32' ? chainedBySimd(spec, core, a, b, c, scales, out) : undefined;
   if (simd !== undefined && !simd.rows.includes(1) && !simd.cols.includes(1)) return out;
   const chain = {
     core,
@@ -116,8 +116,8 @@ export function mma(
 
 /** Length along k between which the kernels keep the accumulator; any multiple of an instruction will do. */
 const CHAIN_K = 1024;
-/** Accumulators beyond these magnitudes are left to the scalar path: the kernels align exponents within 8 bits. */
-const [CHAIN_LEAST, CHAIN_MOST] = [2 ** -100, 2 ** 100];
+/** Hopper and Ada accumulators beyond these magnitudes are left to the scalar path: the kernels stay in float32. */
+const [CHAIN_LEAST, CHAIN_MOST] = [2 ** -95, 2 ** 100];
 
 /**
  * Computes d by the SIMD kernels where they cover the instruction.
@@ -127,27 +127,35 @@ const [CHAIN_LEAST, CHAIN_MOST] = [2 ** -100, 2 ** 100];
  */
 function chainedBySimd(
   { aFormat, bFormat, m, n, k }: MmaSpec,
-  { fused, alignBits }: TensorCore,
+  core: TensorCore,
   a: Uint8Array,
   b: Uint8Array,
   c: Float32Array,
+  scales: { a: Uint8Array; b: Uint8Array } | undefined,
   out: Float32Array,
 ): { rows: Uint8Array; cols: Uint8Array } | undefined {
-  if (alignBits !== 13 || m * n * k < SIMD_LEAST_WORK) return undefined;
+  if (m * n * k < SIMD_LEAST_WORK) return undefined;
   const kernels = simdKernels();
   if (kernels === undefined) return undefined;
-  const [left, right] = [codesOperand(aFormat, a, m, k), codesOperand(bFormat, b, n, k)];
-  const [rows, cols] = [specialRows(left), specialRows(right)];
+  const isMx = scales !== undefined;
+  const left = codesOperand(aFormat, a, [m, k], scales?.a);
+  const right = codesOperand(bFormat, b, [n, k], scales?.b);
+  const [rows, cols] = [specialRows(left, isMx), specialRows(right, isMx)];
+  const wide = isWide(core);
+  const [least, most] = wide ? [0, Number.MAX_VALUE] : [CHAIN_LEAST, CHAIN_MOST];
   for (let i = 0; i < c.length; i++) {
     const magnitude = Math.abs(c[i]!);
-    if (!(magnitude === 0 || (magnitude >= CHAIN_LEAST && magnitude <= CHAIN_MOST)))
-      rows[Math.floor(i / n)] = 1;
+    if (!(magnitude === 0 || (magnitude >= least && magnitude <= most))) rows[Math.floor(i / n)] = 1;
   }
-  const starts = [];
+  const starts: number[] = [];
   for (let start = 0; start < k; start += CHAIN_K) starts.push(start);
   out.set(c);
-  const options = { starts: [...starts, k], promotion: 'chain', fused } as const;
-  kernels.segmentProduct(kernelOperand(left, true), kernelOperand(right, true), out, [m, n, k], options);
+  kernels.segmentProduct(kernelOperand(left, true, isMx), kernelOperand(right, true, isMx), out, [m, n, k], {
+    starts: [...starts, k],
+    promotion: 'chain',
+    fused: core.fused,
+    wide,
+  });
   return { rows, cols };
 }
 

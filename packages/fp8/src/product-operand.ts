@@ -60,10 +60,15 @@ export function floatOperand(
   };
 }
 
-/** Byte codes `[rows, k]` without scales as a factor. */
-export function codesOperand(format: FormatName, codes: Uint8Array, rows: number, k: number): MatrixOperand {
+/** Byte codes `[rows, k]` as a factor, without scales or with the codes of MX scales. */
+export function codesOperand(
+  format: FormatName,
+  codes: Uint8Array,
+  [rows, k]: readonly [number, number],
+  scaleCodes: Uint8Array | undefined,
+): MatrixOperand {
   const operand = floatOperand(new Float32Array(0), [rows, k]);
-  return { ...operand, data: codes, spec: formats[format] };
+  return { ...operand, data: codes, spec: formats[format], scaleCodes, isMx: scaleCodes !== undefined };
 }
 
 /** Elements without their scales, `[rows, k]`. */
@@ -88,15 +93,25 @@ export function operandScale(operand: MatrixOperand, row: number, p: number): nu
   return scales[index]!;
 }
 
-/** What the kernels take; `withExponents` for tensor-core accumulation. */
-export function kernelOperand(operand: MatrixOperand, withExponents: boolean): ProductOperand {
-  const { data, spec, scales, tileRows, tileK, transposed } = operand;
+/**
+ * What the kernels take.
+ *
+ * @param withExponents - for tensor-core accumulation.
+ * @param scalesInside - MX scales go into the tensor core instead of being applied to its sums.
+ */
+export function kernelOperand(
+  operand: MatrixOperand,
+  withExponents: boolean,
+  scalesInside: boolean,
+): ProductOperand {
+  const { data, spec, scales, tileRows, tileK, transposed, scaleCodes } = operand;
   return {
     data,
     transposed,
     tileRows,
     tileK,
-    ...(scales === undefined ? {} : { scales }),
+    ...(scales === undefined || scalesInside ? {} : { scales }),
+    ...(scalesInside ? { blockExponents: Int32Array.from(scaleCodes!, (code) => code - 127) } : {}),
     ...(spec === undefined ? {} : { table: decodeTable(spec) }),
     ...(withExponents ? { exponents: operandExponents(spec === formats.e5m2 ? 'e5m2' : 'e4m3fn') } : {}),
   };

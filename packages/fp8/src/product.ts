@@ -4,7 +4,7 @@ import { segmentStarts } from './matmul-segments.js';
 import { hasExactProducts, kernelOperand, type MatrixOperand } from './product-operand.js';
 import { invalid } from './scheme.js';
 import { simdKernels } from './simd.js';
-import { type Architecture, checkOperandFormat, tensorCore } from './tensor-core.js';
+import { type Architecture, checkOperandFormat, type TensorCore, tensorCore } from './tensor-core.js';
 
 /** How partial sums are made and joined. */
 export interface ProductOptions {
@@ -81,10 +81,9 @@ export function simdProduct(
   accumulation: Accumulation,
   out: Float32Array,
 ): boolean {
-  const { accumulate, core, promotion, starts } = accumulation;
+  const { accumulate, core, promotion, starts, scalesInside } = accumulation;
   const [m, n, k] = [a.rows, b.rows, a.k];
   if (m * n * k < SIMD_LEAST_WORK || accumulate === 'f64') return false;
-  if (core !== undefined && core.alignBits !== 13) return false;
   if (core === undefined && a.spec !== undefined && b.spec !== undefined) {
     if (!hasExactProducts(a.spec, b.spec)) return false;
   }
@@ -92,13 +91,14 @@ export function simdProduct(
   const kernels = simdKernels();
   if (kernels === undefined) return false;
   const isCore = core !== undefined;
-  kernels.segmentProduct(kernelOperand(a, isCore), kernelOperand(b, isCore), out, [m, n, k], {
-    starts,
-    promotion,
-    ...(isCore ? { fused: core.fused } : {}),
-  });
+  const [left, right] = [a, b].map((operand) => kernelOperand(operand, isCore, scalesInside)) as [
+    ReturnType<typeof kernelOperand>,
+    ReturnType<typeof kernelOperand>,
+  ];
+  const fused = core === undefined ? {} : { fused: core.fused, wide: isWide(core) };
+  kernels.segmentProduct(left, right, out, [m, n, k], { starts, promotion, ...fused });
   if (isCore) {
-    const [rowFlags, colFlags] = [specialRows(a), specialRows(b)];
+    const [rowFlags, colFlags] = [specialRows(a, scalesInside), specialRows(b, scalesInside)];
     if (rowFlags.includes(1) || colFlags.includes(1)) {
       redo(rowFlags, colFlags, m, n, scalarElements(a, b, accumulation), out);
     }
@@ -122,12 +122,24 @@ export function redo(
   }
 }
 
-/** 1 for each row of an 8-bit operand that holds NaN or infinity. */
-export function specialRows({ data, spec, rows, k, transposed }: MatrixOperand): Uint8Array {
+/** Whether the kernels' double-precision model is the one to take. */
+export function isWide(core: TensorCore): boolean {
+  return core.alignBits > 13;
+}
+
+/** 1 for each row of an 8-bit operand that holds NaN or infinity, also among MX scales inside the tensor core. */
+export function specialRows(
+  { data, spec, rows, k, transposed, scaleCodes }: MatrixOperand,
+  scalesInside: boolean,
+): Uint8Array {
   const flags = new Uint8Array(rows);
   const least = spec?.name === 'e5m2' ? 0x7c : 0x7f;
   for (let i = 0; i < rows * k; i++) {
     if ((data[i]! & 0x7f) >= least) flags[transposed ? i % rows : Math.floor(i / k)] = 1;
+  }
+  if (scalesInside) {
+    const blocks = Math.ceil(k / 32);
+    for (let i = 0; i < rows * blocks; i++) if (scaleCodes![i] === 255) flags[Math.floor(i / blocks)] = 1;
   }
   return flags;
 }

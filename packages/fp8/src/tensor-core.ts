@@ -69,7 +69,7 @@ export function checkOperandFormat(format: string): void {
   );
 }
 
-/** Exponent in MMA-Sim's sense of each code of a format, minimum for subnormals; -115 for zero, NaN and infinity. */
+/** Exponent in MMA-Sim's sense of each code of a format, minimum for subnormals; -110 for zero, NaN and infinity. */
 export function operandExponents(format: 'e4m3fn' | 'e5m2'): Int8Array {
   return format === 'e4m3fn' ? e4m3Exponents : e5m2Exponents;
 }
@@ -78,8 +78,8 @@ function exponentsOf(format: 'e4m3fn' | 'e5m2'): Int8Array {
   const { bias, mantissaBits, maxCode } = formats[format];
   return Int8Array.from({ length: 256 }, (_, code) => {
     const magnitude = code & 0x7f;
-    // Low enough to stay below every other exponent after an addition, unlike the real -126 within 8 bits.
-    return magnitude === 0 || magnitude > maxCode ? -115 : Math.max(magnitude >>> mantissaBits, 1) - bias;
+    // A zero counts as -126 in truth; the kernels add two of these within 8 bits and tell the cases apart.
+    return magnitude === 0 || magnitude > maxCode ? -110 : Math.max(magnitude >>> mantissaBits, 1) - bias;
   });
 }
 

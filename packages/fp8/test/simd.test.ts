@@ -168,74 +168,118 @@ function randomTensor(
   return { shape: [rows, cols], scheme, codes, scales };
 }
 
-describe.each(['f32', 'hopper', 'ada'] as const)('matmul in %s', (accumulate) => {
-  test('has the bits of the scalar order, with NaN, infinity and ragged tiles', () => {
-    const random = generator(seed + 1);
-    const tiles = [
-      [1, 128],
-      [128, 128],
-      [3, 40],
-    ] as [number, number][];
-    for (let round = 0; round < 40; round++) {
-      const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!;
-      const [m, n, k] = [pick([1, 5, 40]), pick([3, 33, 70]), pick([1, 31, 130, 400])];
-      const make = (rows: number): QuantizedTensor => {
-        const format = pick(fp8);
-        const scheme: Scheme =
-          random() < 0.2 ? { kind: 'row', format } : { kind: 'tile', format, tile: pick(tiles) };
-        return randomTensor(format, [rows, k], scheme, random, round % 2 === 0 ? 0 : 0.02);
-      };
-      const [a, b] = [make(m), make(n)];
-      const options = { accumulate, promotion: pick(['deepgemm', 'kernelpy'] as const) };
-      const [left, right] = [quantizedOperand(a, 'a'), quantizedOperand(b, 'b')];
-      const expected = new Float32Array(m * n);
-      scalarProduct(left, right, accumulationOf(left, right, options), expected);
-      const actual = matmul(a, b, options);
-      // NaN by class: its payload depends on the engine.
-      const canonical = (values: Float32Array): Uint32Array =>
-        bits(values.map((value) => (Number.isNaN(value) ? Number.NaN : value)));
-      expect(canonical(actual)).toEqual(canonical(expected));
-    }
-  });
-});
-
-test.each(['hopper', 'ada'] as const)(
-  'mma as %s has the bits of the scalar chain, whatever c',
-  (architecture) => {
-    const random = generator(seed + 2);
-    const accumulators = [0, -0, 1, -3e4, 1e30, 1e-29, 1e-38, 1e-45, 3e38, Infinity, Number.NaN];
-    for (let round = 0; round < 20; round++) {
-      const [m, n, k] = [7, 19, [32, 64, 100, 1500][round % 4]!];
-      const [aFormat, bFormat] = [fp8[round & 1]!, fp8[(round >> 1) & 1]!];
-      const scheme = (format: FormatName): Scheme => ({ kind: 'tensor', format });
-      const share = round < 10 ? 0 : 0.01;
-      const a = randomTensor(aFormat, [m, k], scheme(aFormat), random, share).codes as Uint8Array;
-      const b = randomTensor(bFormat, [n, k], scheme(bFormat), random, share).codes as Uint8Array;
-      const c = Float32Array.from({ length: m * n }, (_, i) =>
-        round % 3 === 0 && i % 5 === 0 ? accumulators[Math.floor(random() * 11)]! : random() * 1e3 - 500,
-      );
-      const spec = { architecture, aFormat, bFormat, output: 'f32', m, n, k } as const;
-      const chain = {
-        core: tensorCore(architecture),
-        output: 'f32',
-        a: unpackOperand(aFormat, a, m, k),
-        b: unpackOperand(bFormat, b, n, k),
-        k,
-      } as const;
-      const expected = new Float32Array(m * n);
-      const words = bits(expected);
-      for (let i = 0; i < m * n; i++) {
-        expected[i] = chainDot(chain, Math.floor(i / n), i % n, 0, k, c[i]!);
-        if (Number.isNaN(expected[i])) words[i] = 0x7fffffff;
+describe.each(['f32', 'hopper', 'ada', 'blackwell', 'rtx-blackwell'] as const)(
+  'matmul in %s',
+  (accumulate) => {
+    test('has the bits of the scalar order, with NaN, infinity and ragged tiles', () => {
+      const random = generator(seed + 1);
+      const tiles = [
+        [1, 128],
+        [128, 128],
+        [3, 40],
+      ] as [number, number][];
+      for (let round = 0; round < 40; round++) {
+        const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!;
+        const [m, n, k] = [pick([1, 5, 40]), pick([3, 33, 70]), pick([1, 31, 130, 400])];
+        const make = (rows: number): QuantizedTensor => {
+          const format = pick(fp8);
+          const scheme: Scheme =
+            random() < 0.2 ? { kind: 'row', format } : { kind: 'tile', format, tile: pick(tiles) };
+          return randomTensor(format, [rows, k], scheme, random, round % 2 === 0 ? 0 : 0.02);
+        };
+        const [a, b] = [make(m), make(n)];
+        const options = { accumulate, promotion: pick(['deepgemm', 'kernelpy'] as const) };
+        const [left, right] = [quantizedOperand(a, 'a'), quantizedOperand(b, 'b')];
+        const expected = new Float32Array(m * n);
+        scalarProduct(left, right, accumulationOf(left, right, options), expected);
+        const actual = matmul(a, b, options);
+        // NaN by class: its payload depends on the engine.
+        const canonical = (values: Float32Array): Uint32Array =>
+          bits(values.map((value) => (Number.isNaN(value) ? Number.NaN : value)));
+        expect(canonical(actual)).toEqual(canonical(expected));
       }
-      expect(bits(mma(spec, a, b, c))).toEqual(words);
-    }
+    });
   },
 );
+
+test('MX operands on Blackwell have the bits of the scalar path, NaN scales and ragged blocks included', () => {
+  const random = generator(seed + 3);
+  for (const promoteEvery of [undefined, 64]) {
+    for (const [m, n, k] of [
+      [9, 21, 100],
+      [20, 12, 320],
+    ] as const) {
+      const make = (rows: number): QuantizedTensor => {
+        const format = fp8[rows % 2]!;
+        const q = quantize(withSpecials(rows * k, random), [rows, k], { kind: 'mx', format, rule: 'ceil' });
+        q.scaleCodes![5] = 255;
+        return q;
+      };
+      const [a, b] = [make(m), make(n)];
+      const [left, right] = [quantizedOperand(a, 'a'), quantizedOperand(b, 'b')];
+      const options = {
+        accumulate: 'blackwell',
+        ...(promoteEvery === undefined ? {} : { promoteEvery }),
+      } as const;
+      const expected = new Float32Array(m * n);
+      scalarProduct(left, right, accumulationOf(left, right, options), expected);
+      expect(matmul(a, b, options)).toEqual(expected);
+    }
+  }
+  const q = quantize(normal(64 * 64, random), [64, 64], { kind: 'mx', format: 'e4m3fn', rule: 'ceil' });
+  const { scaleCodes: _, ...bare } = q;
+  expect(() => matmul(bare, q, { accumulate: 'blackwell' })).toThrow(/scaleCodes in a/);
+});
+
+test.each([
+  ['hopper', false],
+  ['ada', false],
+  ['blackwell', false],
+  ['blackwell', true],
+  ['rtx-blackwell', true],
+] as const)('mma as %s (MX: %s) has the bits of the scalar chain, whatever c', (architecture, isMx) => {
+  const random = generator(seed + 2);
+  const accumulators = [0, -0, 1, -3e4, 1e30, 1e-29, 1e-38, 1e-45, 3e38, Infinity, Number.NaN];
+  for (let round = 0; round < 20; round++) {
+    const [m, n, k] = [7, 19, [32, 64, 100, 1500][round % 4]!];
+    const [aFormat, bFormat] = [fp8[round & 1]!, fp8[(round >> 1) & 1]!];
+    const scheme = (format: FormatName): Scheme => ({ kind: 'tensor', format });
+    const share = round < 10 ? 0 : 0.01;
+    const a = randomTensor(aFormat, [m, k], scheme(aFormat), random, share).codes as Uint8Array;
+    const b = randomTensor(bFormat, [n, k], scheme(bFormat), random, share).codes as Uint8Array;
+    const c = Float32Array.from({ length: m * n }, (_, i) =>
+      round % 3 === 0 && i % 5 === 0 ? accumulators[Math.floor(random() * 11)]! : random() * 1e3 - 500,
+    );
+    const spec = { architecture, aFormat, bFormat, output: 'f32', m, n, k } as const;
+    const range = [1, 20, 256][round % 3]!;
+    const scaleCodes = (rows: number): Uint8Array =>
+      Uint8Array.from({ length: rows * Math.ceil(k / 32) }, () =>
+        Math.floor(128 - range / 2 + random() * range),
+      );
+    const scales = isMx ? { a: scaleCodes(m), b: scaleCodes(n) } : undefined;
+    const chain = {
+      core: tensorCore(architecture),
+      output: 'f32',
+      a: unpackOperand(aFormat, a, m, k),
+      b: unpackOperand(bFormat, b, n, k),
+      k,
+      aScales: scales?.a,
+      bScales: scales?.b,
+    } as const;
+    const expected = new Float32Array(m * n);
+    const words = bits(expected);
+    for (let i = 0; i < m * n; i++) {
+      expected[i] = chainDot(chain, Math.floor(i / n), i % n, 0, k, c[i]!);
+      if (Number.isNaN(expected[i])) words[i] = 0x7fffffff;
+    }
+    expect(bits(mma(spec, a, b, c, scales))).toEqual(words);
+  }
+});
 
 test.each([
   ['hopper', 32],
   ['ada', 16],
+  ['blackwell', 32],
 ] as [Architecture, number][])(
   'the order of k inside one instruction of %s does not matter',
   (architecture, fused) => {

@@ -163,11 +163,11 @@ function promote(c: usize, sums: usize, aScale: usize, bScales: usize, promotion
   }
 }
 
-/** Largest of the accumulator's and the products' exponents; accumulators are 0 or at least 2^-100. */
+/** Largest of the accumulator's and the products' exponents; accumulators are 0 or at least 2^-95. */
 @inline
 function alignment(products: v128, c: v128): v128 {
   const exponent = i32x4.sub(i32x4.shr_u(v128.and(c, i32x4.splat(0x7fffffff)), 23), i32x4.splat(127));
-  return i32x4.max_s(i32x4.max_s(products, exponent), i32x4.splat(-100));
+  return i32x4.max_s(i32x4.max_s(products, exponent), i32x4.splat(-95));
 }
 
 /** 2^(13 - exponent): aligned terms are integers then. */
@@ -241,16 +241,139 @@ function coreTile(a: usize, aExponents: usize, b: usize, bExponents: usize, k: i
 }
 
 /**
+ * Largest exponent of products, per lane, from bytes in which a zero operand counted as -110 to fit: MMA-Sim lets it count
+ * as -126, so that one zero makes at most -126 + 15, two make -252.
+ */
+@inline
+function productExponents(x: v128): v128 {
+  const oneZero = i32x4.lt_s(x, i32x4.splat(-40));
+  const exact = i32x4.sub(x, v128.and(oneZero, i32x4.splat(16)));
+  return v128.bitselect(i32x4.splat(-252), exact, i32x4.eq(x, i32x4.splat(-128)));
+}
+
+/** Exponents of float32 accumulators, -126 for zero and subnormals. */
+@inline
+function accumulatorExponents(c: v128): v128 {
+  const field = i32x4.shr_u(v128.and(c, i32x4.splat(0x7fffffff)), 23);
+  return i32x4.max_s(i32x4.sub(field, i32x4.splat(127)), i32x4.splat(-126));
+}
+
+/** 2^e of two lanes (sign-extended 64-bit integers). */
+@inline
+function powers(e: v128): v128 {
+  return i64x2.shl(i64x2.add(e, i64x2.splat(1023)), 52);
+}
+
+/** Cuts double sums to float32, toward zero, and returns two lanes of it. */
+@inline
+function cutToFloat32(v: v128): v128 {
+  const normal = v128.and(v, i64x2.splat(0xffffffffe0000000));
+  const tiny = f64x2.lt(f64x2.abs(v), f64x2.splat(1.1754943508222875e-38));
+  if (!v128.any_true(tiny)) return f32x4.demote_f64x2_zero(f64x2.add(normal, f64x2.splat(0)));
+  const unit = f64x2.splat(1.401298464324817e-45);
+  const steps = f64x2.trunc(f64x2.mul(v, f64x2.splat(7.136238463529799e44)));
+  const cut = v128.bitselect(f64x2.mul(steps, unit), normal, tiny);
+  return f32x4.demote_f64x2_zero(f64x2.add(cut, f64x2.splat(0)));
+}
+
+@inline
+function addWide(sum: v128, x: v128, y: v128, factor: v128): v128 {
+  return f64x2.add(sum, f64x2.trunc(f64x2.mul(f64x2.mul(x, f64x2.promote_low_f32x4(y)), factor)));
+}
+
+@inline
+function firstWide(c: v128, factor: v128): v128 {
+  return f64x2.trunc(f64x2.mul(f64x2.promote_low_f32x4(c), factor));
+}
+
+/** One fused step of one row and 8 columns in double: terms are cut to 25 bits below E, the sum to float32. */
+@inline
+function wideStep(a: usize, b: usize, n: i32, low: v128, upper: v128, shiftLow: v128, shiftUpper: v128, c: usize): void {
+  const c0 = v128.load(c), c1 = v128.load(c, 16);
+  const e0 = i32x4.max_s(i32x4.add(low, shiftLow), accumulatorExponents(c0));
+  const e1 = i32x4.max_s(i32x4.add(upper, shiftUpper), accumulatorExponents(c1));
+  // The accumulator is aligned to E itself, products to E less the exponent of their scales.
+  const g0 = i32x4.sub(i32x4.splat(25), e0), g1 = i32x4.sub(i32x4.splat(25), e1);
+  let s0 = firstWide(c0, powers(i64x2.extend_low_i32x4_s(g0))), s1 = firstWide(high(c0), powers(i64x2.extend_high_i32x4_s(g0)));
+  let s2 = firstWide(c1, powers(i64x2.extend_low_i32x4_s(g1))), s3 = firstWide(high(c1), powers(i64x2.extend_high_i32x4_s(g1)));
+  const h0 = i32x4.add(g0, shiftLow), h1 = i32x4.add(g1, shiftUpper);
+  const f0 = powers(i64x2.extend_low_i32x4_s(h0)), f1 = powers(i64x2.extend_high_i32x4_s(h0));
+  const f2 = powers(i64x2.extend_low_i32x4_s(h1)), f3 = powers(i64x2.extend_high_i32x4_s(h1));
+  const end = b + (<usize>n << 5);
+  while (b < end) {
+    const x = f64x2.splat(<f64>load<f32>(a));
+    s0 = addWide(s0, x, v128.load64_zero(b), f0);
+    s1 = addWide(s1, x, v128.load64_zero(b, 8), f1);
+    s2 = addWide(s2, x, v128.load64_zero(b, 16), f2);
+    s3 = addWide(s3, x, v128.load64_zero(b, 24), f3);
+    a += 8;
+    b += 32;
+  }
+  const d0 = i32x4.neg(g0), d1 = i32x4.neg(g1);
+  s0 = cutToFloat32(f64x2.mul(s0, powers(i64x2.extend_low_i32x4_s(d0))));
+  s1 = cutToFloat32(f64x2.mul(s1, powers(i64x2.extend_high_i32x4_s(d0))));
+  s2 = cutToFloat32(f64x2.mul(s2, powers(i64x2.extend_low_i32x4_s(d1))));
+  s3 = cutToFloat32(f64x2.mul(s3, powers(i64x2.extend_high_i32x4_s(d1))));
+  v128.store(c, i64x2.shuffle(s0, s1, 0, 2));
+  v128.store(c, i64x2.shuffle(s2, s3, 0, 2), 16);
+}
+
+/**
+ * As {@link coreTile} for tensor cores with 25 alignment bits and float32 results (Blackwell), 32 products a step. With
+ * MX scales, `aShifts` and `bShifts` hold their exponents for the block at hand and those of the following blocks
+ * `aStep` and `bStep` bytes on: 2 rows, 8 columns.
+ */
+function wideTile(
+  a: usize, aExponents: usize, b: usize, bExponents: usize, k: i32, aShifts: usize, aStep: usize, bShifts: usize, bStep: usize,
+  sums: usize,
+): void {
+  for (let start = 0; start < k; start += 32) {
+    const n = min(32, k - start);
+    let top = i8x16.splat(-128);
+    const end = aExponents + (<usize>n << 1);
+    while (aExponents < end) {
+      const x = v128.load16_splat(aExponents);
+      const e = i8x16.shuffle(x, x, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+      top = i8x16.max_s(top, i8x16.add_sat_s(e, v128.load64_splat(bExponents)));
+      aExponents += 2;
+      bExponents += 8;
+    }
+    let low = i32x4.splat(0), upper = low, low1 = low, upper1 = low;
+    if (aShifts) {
+      const p = v128.load(bShifts), q = v128.load(bShifts, 16);
+      const r = v128.load32_splat(aShifts), t = v128.load32_splat(aShifts, 4);
+      low = i32x4.add(p, r);
+      upper = i32x4.add(q, r);
+      low1 = i32x4.add(p, t);
+      upper1 = i32x4.add(q, t);
+      aShifts += aStep;
+      bShifts += bStep;
+    }
+    const row0 = i16x8.extend_low_i8x16_s(top), row1 = i16x8.extend_high_i8x16_s(top);
+    wideStep(
+      a, b, n, productExponents(i32x4.extend_low_i16x8_s(row0)), productExponents(i32x4.extend_high_i16x8_s(row0)), low, upper, sums,
+    );
+    wideStep(
+      a + 4, b, n, productExponents(i32x4.extend_low_i16x8_s(row1)), productExponents(i32x4.extend_high_i16x8_s(row1)), low1, upper1,
+      sums + 32,
+    );
+    a += <usize>n << 3;
+    b += <usize>n << 5;
+  }
+}
+
+/**
  * c `[m, n]` += the product of tiles a (m rows in fours, in twos with `fused`) and b (n rows in eights), per segment
  * `starts[s] .. starts[s + 1]` of k: a partial sum from 0, then c = fma(aScale * bScale, partial, c), or
  * `promotion` 1: fma(partial * aScale, bScale, c), or 2: partial sums start from c and replace it.
  *
- * `fused` 0 adds products one after the other in float32; else it is the step of the tensor core, with exponents.
- * Scales: `[segments][m]` and `[segments][n]`. m and n are multiples of the tile sizes; `cStride` in bytes.
+ * `fused` 0 adds products one after the other in float32; else it is the step of the tensor core, with exponents: 25
+ * alignment bits if `wide`, else 13. Scales: `[segments][m]` and `[segments][n]`; MX exponents by 32 of k, or 0 for none:
+ * `[blocks][m]` and `[blocks][n]`. m and n are multiples of the tile sizes; `cStride` in bytes.
  */
 export function segmentProduct(
   a: usize, aExponents: usize, b: usize, bExponents: usize, m: i32, n: i32, k: i32, starts: usize, segments: i32,
-  aScales: usize, bScales: usize, promotion: i32, fused: i32, c: usize, cStride: usize, scratch: usize,
+  aScales: usize, bScales: usize, promotion: i32, fused: i32, wide: bool, aShifts: usize, bShifts: usize, c: usize, cStride: usize, scratch: usize,
 ): void {
   const rowsPerTile = fused ? 2 : 4;
   const one = scratch + 192;
@@ -280,7 +403,15 @@ export function segmentProduct(
             } else {
               for (let z: usize = 0; z < <usize>rowsPerTile << 5; z += 16) v128.store(scratch + z, f32x4.splat(0));
             }
-            if (fused) coreTile(a + (<usize>aAt << 2), aExponents + <usize>aAt, bTile, bExponents + <usize>bAt, length, fused, scratch);
+            if (wide) {
+              const block = <usize>(start >> 5) << 2;
+              const aShift = aShifts ? aShifts + block * m + (<usize>i << 2) : 0;
+              const bShift = bShifts + block * n + (<usize>j << 2);
+              wideTile(
+                a + (<usize>aAt << 2), aExponents + <usize>aAt, bTile, bExponents + <usize>bAt, length, aShift, <usize>m << 2, bShift,
+                <usize>n << 2, scratch,
+              );
+            } else if (fused) coreTile(a + (<usize>aAt << 2), aExponents + <usize>aAt, bTile, bExponents + <usize>bAt, length, fused, scratch);
             else tile(4, bTile, a + (<usize>aAt << 2), length, scratch, 32, one, 0, 1);
             for (let r: usize = 0; r < <usize>rowsPerTile; r++) {
               promote(to + r * cStride, scratch + 32 * r, aScale + (<usize>i + r << 2), bScale, promotion);

@@ -13,11 +13,11 @@ function bitsOf(values: Float32Array): Uint32Array {
   return new Uint32Array(values.buffer, values.byteOffset, values.length);
 }
 
-/** Values of codes and their exponents, -115 for zeros, as tensor cores take them. */
+/** Values of codes and their exponents, -110 for zeros, as tensor cores take them. */
 function tables(format: Fp8ElementFormat): { table: Float32Array; exponents: Int8Array } {
   const [mantissa, bias] = format === 'e4m3fn' ? [3, 7] : [2, 15];
   const table = new Float32Array(256);
-  const exponents = new Int8Array(256).fill(-115);
+  const exponents = new Int8Array(256).fill(-110);
   for (let code = 0; code < 256; code++) {
     const field = (code & 0x7f) >> mantissa;
     const exponent = Math.max(field, 1) - bias;
@@ -193,6 +193,38 @@ describe('segmentProduct', () => {
     reference.segmentProduct(a, b, expected, [m, n, k], options);
     expect(bitsOf(out)).toEqual(bitsOf(expected));
   });
+
+  it.each([
+    [1, 1, 32],
+    [7, 9, 100],
+    [3, 17, 2300],
+  ] as const)(
+    'equals the reference of wide tensor cores at %i x %i x %i, with MX scales of any size',
+    (m, n, k) => {
+      for (const range of [0, 12, 250]) {
+        for (const promotion of ['deepgemm', 'chain'] as const) {
+          const side = (rows: number): ProductOperand => {
+            const whole = operand(formats[Math.floor(random() * 2)]!, rows, k, false);
+            const blockExponents = Int32Array.from(
+              { length: rows * Math.ceil(k / 32) },
+              () => Math.floor(random() * range) - (range >> 1),
+            );
+            const { scales: _, ...rest } = whole;
+            // Whole blocks of zeros, whose exponent still counts.
+            for (let i = 0; i + 64 < rest.data.length; i += 160) rest.data.fill(0, i, i + 40);
+            return range === 0 ? rest : { ...rest, blockExponents };
+          };
+          const [a, b] = [side(m), side(n)];
+          const c = normal(m * n, random, promotion === 'chain' ? 2 ** -Math.floor(random() * 140) : 0);
+          const expected = c.slice();
+          const options: SegmentProductOptions = { starts: starts(k, 160), promotion, wide: true };
+          kernels.segmentProduct(a, b, c, [m, n, k], options);
+          reference.segmentProduct(a, b, expected, [m, n, k], options);
+          expect(bitsOf(c)).toEqual(bitsOf(expected));
+        }
+      }
+    },
+  );
 
   it('takes float32 operands, also in the arena, and joins segments with one rounding', () => {
     const [m, n, k] = [7, 9, 260];

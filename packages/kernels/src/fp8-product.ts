@@ -10,8 +10,10 @@ export interface ProductOperand {
   readonly transposed?: boolean;
   /** Value of each code, for codes. */
   readonly table?: Float32Array;
-  /** Exponent of each byte code, -115 for zeros; needed for tensor-core accumulation. */
+  /** Exponent of each byte code, -110 for zeros; needed for tensor-core accumulation. */
   readonly exponents?: Int8Array;
+  /** Exponents of MX scales, which `wide` tensor cores apply themselves: `[rows, ceil(k / 32)]`, not `transposed`. */
+  readonly blockExponents?: Int32Array;
   /** One for each tile, in the order of `data`; default: all 1. */
   readonly scales?: Float32Array;
   /** Rows and elements of k under one scale; default: all. */
@@ -29,10 +31,13 @@ export interface SegmentProductOptions {
    */
   readonly promotion?: 'deepgemm' | 'kernelpy' | 'chain';
   /**
-   * Products that a tensor core with 13 alignment and 13 output bits fuses (Hopper 32, Ada 16); default: products are
-   * added one after the other in float32. Operands must be finite and out 0 or of magnitude 2^-100 to 2^100.
+   * Products that a tensor core fuses: with 13 alignment and 13 output bits (Hopper 32, Ada 16), or `wide`; default:
+   * products are added one after the other in float32. Operands must be finite; with `chain` and without `wide`, out 0
+   * or of magnitude 2^-95 to 2^100.
    */
   readonly fused?: number;
+  /** 25 alignment bits and float32 results, 32 products fused (Blackwell). */
+  readonly wide?: boolean;
 }
 
 /** The longest segment that working space of bounded size allows. */
@@ -51,6 +56,8 @@ interface Packed {
   readonly values: number;
   readonly exponents: number;
   readonly scales: number;
+  /** MX exponents, 0 for none. */
+  readonly shifts: number;
   readonly staged: number;
   readonly table: number;
   readonly exponentTable: number;
@@ -67,7 +74,8 @@ export function segmentProduct(
   [m, n, k]: readonly [number, number, number],
   options: SegmentProductOptions,
 ): void {
-  const { starts, promotion = 'deepgemm', fused = 0 } = options;
+  const { starts, promotion = 'deepgemm', wide = false } = options;
+  const fused = wide ? 32 : (options.fused ?? 0);
   check(a, b, out, [m, n, k], options);
   if (m === 0 || n === 0) return;
   const chains = promotion === 'chain';
@@ -120,6 +128,9 @@ export function segmentProduct(
           bPacked.scales,
           promotions[promotion],
           fused,
+          wide ? 1 : 0,
+          aPacked.shifts,
+          bPacked.shifts,
           cAt,
           nHere * 4,
           scratch,
@@ -156,6 +167,7 @@ function reserve(
     values: staging.reserve(rows * k * 4),
     exponents: withExponents ? staging.reserve(rows * k) : 0,
     scales: staging.reserve(segments * rows * 4),
+    shifts: operand.blockExponents === undefined ? 0 : staging.reserve(Math.ceil(k / 32) * rows * 4),
     staged: data.buffer === memory ? 0 : staging.reserve(rows * k * data.BYTES_PER_ELEMENT),
     table: table === undefined ? 0 : staging.reserve(table.byteLength),
     exponentTable: withExponents ? staging.reserve(256) : 0,
@@ -210,6 +222,16 @@ function packChunk(
     wasm.packBytes(address, rowStride, kStride, count, length, packed.exponentTable, packed.exponents, width);
   }
   spreadScales(memory, operand, packed.scales, [rows, k], first, count, starts, paddedRows);
+  const { blockExponents } = operand;
+  if (blockExponents === undefined) return;
+  const [blocks, blocksHere] = [Math.ceil(k / 32), Math.ceil(length / 32)];
+  const shifts = new Int32Array(memory, packed.shifts, blocksHere * paddedRows);
+  for (let block = 0; block < blocksHere; block++) {
+    for (let r = 0; r < count; r++) {
+      shifts[block * paddedRows + r] = blockExponents[(first + r) * blocks + k0 / 32 + block]!;
+    }
+    shifts.fill(0, block * paddedRows + count, (block + 1) * paddedRows);
+  }
 }
 
 /** Scales by segment and row, `[segments][paddedRows]`. */
@@ -251,7 +273,7 @@ function check(
   b: ProductOperand,
   out: Float32Array,
   [m, n, k]: readonly [number, number, number],
-  { starts, fused = 0 }: SegmentProductOptions,
+  { starts, fused = 0, wide = false }: SegmentProductOptions,
 ): void {
   for (const [name, size] of Object.entries({ m, n, k })) needCount(name, size, 0);
   needLength('out', out, m * n);
@@ -264,7 +286,10 @@ function check(
     if (!(data instanceof Float32Array)) {
       needLength(`${name}.table`, table ?? new Float32Array(0), data instanceof Uint8Array ? 256 : 1);
     }
-    if (fused !== 0) needLength(`${name}.exponents`, exponents ?? new Int8Array(0), 256);
+    if (operand.blockExponents !== undefined) {
+      needLength(`${name}.blockExponents`, operand.blockExponents, rows * Math.ceil(k / 32));
+    }
+    if (fused !== 0 || wide) needLength(`${name}.exponents`, exponents ?? new Int8Array(0), 256);
     if (scales !== undefined && rows * k > 0) {
       needLength(`${name}.scales`, scales, Math.ceil(rows / tileRows) * Math.ceil(k / tileK));
     }
@@ -274,6 +299,8 @@ function check(
   }
   for (let s = 0; s + 1 < starts.length; s++) {
     const length = starts[s + 1]! - starts[s]!;
+    const isBlocked = a.blockExponents !== undefined || b.blockExponents !== undefined;
+    if (isBlocked && starts[s]! % 32 !== 0) throw badStarts('at multiples of 32', starts);
     if (!(length > 0 && length <= MAXIMUM_SEGMENT)) {
       throw badStarts(`segments of 1 to ${MAXIMUM_SEGMENT} elements`, starts);
     }

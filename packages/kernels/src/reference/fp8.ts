@@ -105,17 +105,19 @@ function fma(x: number, y: number, z: number): number {
  * Block-scaled product by segments.
  *
  * Order: within a segment, products are added one after the other in float32 (each product is exact or rounded once),
- * or `fused` at a time: every term and the running sum truncated toward zero to a multiple of 2^(E - 13), E being their
- * largest exponent (operands' exponents added, not normalised), added exactly, and the sum truncated to 13 fraction
- * bits. Segments join the result one after the other by fused multiply-add.
+ * or `fused` at a time: every term and the running sum truncated toward zero to a multiple of 2^(E - 13) (`wide`: 25), E
+ * being their largest exponent (operands' exponents added, not normalised; a zero counts as -126), added exactly, and the
+ * sum truncated to 13 (`wide`: 23) fraction bits. Segments join the result one after the other by fused multiply-add.
  */
 export function segmentProduct(
   a: ProductOperand,
   b: ProductOperand,
   out: Float32Array,
   [m, n, k]: readonly [number, number, number],
-  { starts, promotion = 'deepgemm', fused = 0 }: SegmentProductOptions,
+  { starts, promotion = 'deepgemm', fused = 0, wide = false }: SegmentProductOptions,
 ): void {
+  const step = wide ? 32 : fused;
+  const bits = wide ? 25 : 13;
   const at = (rows: number, { transposed }: ProductOperand, row: number, p: number): number =>
     transposed ? p * rows + row : row * k + p;
   const elementOf = (rows: number, operand: ProductOperand, row: number, p: number): number => {
@@ -128,7 +130,8 @@ export function segmentProduct(
     const [x, y] = [Math.floor(row / tileRows), Math.floor(p / tileK)];
     return scales[transposed ? y * Math.ceil(rows / tileRows) + x : x * Math.ceil(k / tileK) + y]!;
   };
-  const exponentOf = (x: number): number => (x === 0 ? -126 : Math.floor(Math.log2(Math.abs(x))));
+  const exponentOf = (x: number): number => (x === 0 ? -126 : Math.max(floorLog2(Math.abs(x)), -126));
+  const zeroAt126 = (exponent: number): number => (exponent === -110 ? -126 : exponent);
   const truncate = (x: number, bits: number, exponent: number): number =>
     Math.trunc(x * 2 ** (bits - exponent)) * 2 ** (exponent - bits);
   for (let i = 0; i < m; i++) {
@@ -137,20 +140,26 @@ export function segmentProduct(
       for (let s = 0; s + 1 < starts.length; s++) {
         const [from, to] = [starts[s]!, starts[s + 1]!];
         let sum = promotion === 'chain' ? total : 0;
-        if (fused === 0) {
+        if (step === 0) {
           for (let p = from; p < to; p++) sum = f(sum + f(elementOf(m, a, i, p) * elementOf(n, b, j, p)));
         } else {
-          for (let start = from; start < to; start += fused) {
+          // Once infinite, a sum stays so.
+          for (let start = from; start < to && Number.isFinite(sum); start += step) {
             const terms = [sum];
             let top = exponentOf(sum);
-            for (let p = start; p < Math.min(start + fused, to); p++) {
-              terms.push(elementOf(m, a, i, p) * elementOf(n, b, j, p));
+            for (let p = start; p < Math.min(start + step, to); p++) {
+              const block = p >> 5;
+              const shift =
+                (a.blockExponents?.[i * Math.ceil(k / 32) + block] ?? 0) +
+                (b.blockExponents?.[j * Math.ceil(k / 32) + block] ?? 0);
+              terms.push(elementOf(m, a, i, p) * elementOf(n, b, j, p) * 2 ** shift);
               const exponent =
-                a.exponents![a.data[at(m, a, i, p)]!]! + b.exponents![b.data[at(n, b, j, p)]!]!;
-              top = Math.max(top, exponent);
+                zeroAt126(a.exponents![a.data[at(m, a, i, p)]!]!) +
+                zeroAt126(b.exponents![b.data[at(n, b, j, p)]!]!);
+              top = Math.max(top, exponent + shift);
             }
-            const exact = terms.reduce((t, term) => t + truncate(term, 13, top), 0);
-            sum = exact === 0 ? 0 : truncate(exact, 13, exponentOf(exact));
+            const exact = terms.reduce((t, term) => t + truncate(term, bits, top), 0);
+            sum = exact === 0 ? 0 : f(truncate(exact, wide ? 23 : 13, exponentOf(exact)));
           }
         }
         const [x, y] = [scaleOf(m, a, i, from), scaleOf(n, b, j, from)];
