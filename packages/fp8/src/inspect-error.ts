@@ -26,33 +26,61 @@ export class ErrorAccumulator {
 
   /** @param codes - of `values`, one each; without them `values` are of the format itself, unscaled. */
   add(originals: Float32Array, values: Float32Array, codes: ArrayLike<number> | undefined): void {
-    const { magnitudeMask, maxCode, max, slack } = this;
-    let { noise, signal, largest, underflows } = this;
+    if (!this.addFinite(originals, values, codes)) this.addAny(originals, values, codes);
+  }
+
+  /** Adds pieces without NaN and infinity, as nearly all are; false, and nothing added, for others. */
+  private addFinite(
+    originals: Float32Array,
+    values: Float32Array,
+    codes: ArrayLike<number> | undefined,
+  ): boolean {
+    const { slack } = this;
+    let [noise, signal, largest, underflows, saturations] = [0, 0, this.largest, 0, 0];
     for (let i = 0; i < originals.length; i++) {
       const original = originals[i]!;
       const value = values[i]!;
       const difference = value - original;
-      // Not finite where either side is not, or where both are and far apart: no error has a number then.
-      if (difference - difference !== 0 || original - original !== 0) {
+      const distance = Math.abs(difference);
+      noise += difference * difference;
+      signal += original * original;
+      if (distance > largest) largest = distance;
+      if (Math.abs(original) > Math.abs(value) * slack) {
+        if (value === 0) underflows++;
+        else if (this.isLargest(value, codes, i)) saturations++;
+      }
+    }
+    // One NaN or infinity makes a sum that is not finite.
+    if (!Number.isFinite(noise + signal)) return false;
+    this.noise += noise;
+    this.signal += signal;
+    this.largest = largest;
+    this.underflows += underflows;
+    this.saturations += saturations;
+    return true;
+  }
+
+  private addAny(originals: Float32Array, values: Float32Array, codes: ArrayLike<number> | undefined): void {
+    for (let i = 0; i < originals.length; i++) {
+      const original = originals[i]!;
+      const value = values[i]!;
+      if (!Number.isFinite(original) || !Number.isFinite(value)) {
         this.skipped++;
         continue;
       }
-      noise += difference * difference;
-      signal += original * original;
-      const distance = Math.abs(difference);
-      if (distance > largest) largest = distance;
-      if (value === 0) {
-        if (original !== 0) underflows++;
-      } else if (distance > 0 && Math.abs(original) > Math.abs(value) * slack) {
-        const isLargest =
-          codes === undefined ? Math.abs(value) === max : (codes[i]! & magnitudeMask) === maxCode;
-        if (isLargest) this.saturations++;
-      }
+      const distance = Math.abs(value - original);
+      this.noise += distance * distance;
+      this.signal += original * original;
+      if (distance > this.largest) this.largest = distance;
+      if (Math.abs(original) <= Math.abs(value) * this.slack) continue;
+      if (value === 0) this.underflows++;
+      else if (this.isLargest(value, codes, i)) this.saturations++;
     }
-    this.noise = noise;
-    this.signal = signal;
-    this.largest = largest;
-    this.underflows = underflows;
+  }
+
+  private isLargest(value: number, codes: ArrayLike<number> | undefined, i: number): boolean {
+    if (codes === undefined) return Math.abs(value) === this.max;
+    return (codes[i]! & this.magnitudeMask) === this.maxCode;
   }
 
   finish(): ErrorStatistics {

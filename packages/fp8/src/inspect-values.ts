@@ -47,6 +47,8 @@ export class ValueAccumulator {
   sumOfSquares = 0;
   private readonly limits: WideLimits | undefined;
   private readonly binades = new Float64Array(BINADES);
+  /** Counts by exponent field of one piece. */
+  private readonly fields = new Uint32Array(256);
   private sum = 0;
   private finite = 0;
   private zeros = 0;
@@ -63,43 +65,72 @@ export class ValueAccumulator {
 
   add(values: Float32Array): void {
     const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
-    const { binades } = this;
-    const normal = this.limits?.normal ?? 0;
+    if (!this.addNormal(values, words)) this.addAny(values, words);
+  }
+
+  /** Adds pieces of zeros and normal numbers, as nearly all are; false, and nothing added, for others. */
+  private addNormal(values: Float32Array, words: Uint32Array): boolean {
+    const fields = this.fields.fill(0);
     const maximum = this.limits?.maximum ?? INFINITE;
-    let { sum, sumOfSquares, largestBits, smallestBits, subnormals, atMaximum, zeros } = this;
-    let nans = 0;
-    let infinities = 0;
+    let [sum, sumOfSquares, zeros, atMaximum] = [0, 0, 0, 0];
+    let { largestBits, smallestBits } = this;
     for (let i = 0; i < words.length; i++) {
       const bits = words[i]! & MAGNITUDE;
-      if (bits >= INFINITE) {
-        if (bits === INFINITE) infinities++;
-        else nans++;
-        continue;
-      }
-      if (bits === 0) {
-        zeros++;
-        continue;
-      }
       const value = values[i]!;
+      const field = bits >>> 23;
+      fields[field] = fields[field]! + 1;
       sum += value;
       sumOfSquares += value * value;
       if (bits > largestBits) largestBits = bits;
-      if (bits < smallestBits) smallestBits = bits;
-      if (bits < normal) subnormals++;
-      if (bits === maximum) atMaximum++;
-      const index = bits >= SMALLEST_NORMAL ? (bits >>> 23) + FIRST_NORMAL_INDEX - 1 : 31 - Math.clz32(bits);
-      binades[index] = binades[index]! + 1;
+      if (bits >= maximum) atMaximum++;
+      if (bits < smallestBits) {
+        if (bits === 0) zeros++;
+        else smallestBits = bits;
+      }
     }
-    this.sum = sum;
-    this.sumOfSquares = sumOfSquares;
+    if (fields[255]! > 0 || fields[0] !== zeros) return false;
+    const normalField = (this.limits?.normal ?? 0) >>> 23;
+    for (let field = 1; field < 255; field++) {
+      const at = field + FIRST_NORMAL_INDEX - 1;
+      this.binades[at] = this.binades[at]! + fields[field]!;
+      // Subnormals of the stored type end where a binade ends.
+      if (field < normalField) this.subnormals += fields[field]!;
+    }
+    this.sum += sum;
+    this.sumOfSquares += sumOfSquares;
+    this.zeros += zeros;
+    this.atMaximum += atMaximum;
+    this.finite += words.length;
     this.largestBits = largestBits;
     this.smallestBits = smallestBits;
-    this.subnormals = subnormals;
-    this.atMaximum = atMaximum;
-    this.zeros = zeros;
-    this.nans += nans;
-    this.infinities += infinities;
-    this.finite += words.length - nans - infinities;
+    return true;
+  }
+
+  private addAny(values: Float32Array, words: Uint32Array): void {
+    const normal = this.limits?.normal ?? 0;
+    const maximum = this.limits?.maximum ?? INFINITE;
+    for (let i = 0; i < words.length; i++) {
+      const bits = words[i]! & MAGNITUDE;
+      if (bits >= INFINITE) {
+        if (bits === INFINITE) this.infinities++;
+        else this.nans++;
+        continue;
+      }
+      this.finite++;
+      if (bits === 0) {
+        this.zeros++;
+        continue;
+      }
+      const value = values[i]!;
+      this.sum += value;
+      this.sumOfSquares += value * value;
+      if (bits > this.largestBits) this.largestBits = bits;
+      if (bits < this.smallestBits) this.smallestBits = bits;
+      if (bits < normal) this.subnormals++;
+      if (bits === maximum) this.atMaximum++;
+      const at = bits >= SMALLEST_NORMAL ? (bits >>> 23) + FIRST_NORMAL_INDEX - 1 : 31 - Math.clz32(bits);
+      this.binades[at] = this.binades[at]! + 1;
+    }
   }
 
   /** @param codes - replaces what only the codes of a narrow type can tell. */

@@ -33,8 +33,6 @@ export class ProgressDisplay {
       barIncompleteChar: '-',
       hideCursor: true,
       clearOnComplete: true,
-      // The same everywhere: some terminals would make many short writes of one line.
-      fps: 10,
     });
   }
 

@@ -1,5 +1,6 @@
 import { type FormatName, inspectionHtml, inspectionTable } from '@moestack/fp8';
 import { inspectCheckpoint } from '@moestack/fp8/node';
+import type { CheckpointInspection } from '@moestack/schemas';
 import { megabytes, ProgressDisplay } from '../../progress-display.js';
 import type { Reporter } from '../../reporter.js';
 import { checkOutput, writeOutput } from './output-file.js';
@@ -37,10 +38,21 @@ export async function inspect(
     ...(scale !== undefined && { scale }),
     ...(match !== undefined && { include: (name: string) => name.includes(match) }),
   }).finally(() => progress.stop());
-  if (report !== undefined) await writeOutput(report, `${JSON.stringify(inspection, null, 1)}\n`);
+  if (report !== undefined) await writeOutput(report, reportJson(inspection));
   if (html !== undefined) await writeOutput(html, inspectionHtml(inspection));
   reporter.result({ event: 'inspected', inspection }, [inspectionTable(inspection, { rows }).trimEnd()]);
   for (const file of [report, html]) {
     if (file !== undefined) reporter.note({ event: 'written', file }, `written: ${file}`);
   }
+}
+
+/** JSON with a tensor a line, piece by piece: a report of a hundred thousand tensors is long. */
+function* reportJson(inspection: CheckpointInspection): Generator<string> {
+  const { tensors, ...rest } = inspection;
+  const head = JSON.stringify(rest);
+  yield `${head.slice(0, -1)},"tensors":[`;
+  for (const [index, tensor] of tensors.entries()) {
+    yield `${index === 0 ? '' : ','}\n${JSON.stringify(tensor)}`;
+  }
+  yield '\n]}\n';
 }

@@ -17,8 +17,12 @@ export async function checkOutput(path: string | undefined): Promise<void> {
   if (info?.isDirectory()) throw badOutput(path, 'it is a folder');
 }
 
-/** Writes a whole file, or leaves what was there. */
-export async function writeOutput(path: string, text: string): Promise<void> {
+/**
+ * Writes a whole file, or leaves what was there.
+ *
+ * @param text - in pieces where it may be longer than a string can be.
+ */
+export async function writeOutput(path: string, text: string | Iterable<string>): Promise<void> {
   const partial = `${path}.partial`;
   try {
     await writeFile(partial, text);
