@@ -134,7 +134,7 @@ function gemm(m: number, n: number, k: number): BenchGroup {
       name: `matmul ${mode} / plain f32 loop ${size}`,
       numerator: `matmul ${mode} ${size}`,
       denominator: `plain f32 loop ${size}`,
-      aim: mode === 'blackwell' ? 0.2 : 1,
+      aim: 1,
     })),
   };
 }

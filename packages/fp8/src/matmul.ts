@@ -27,8 +27,8 @@ export interface MatmulOptions {
 /**
  * Product of quantised matrices with block scales: a `[M, K]` times b `[N, K]` transposed, to float32 `[M, N]`.
  *
- * MX operands on Blackwell use the instructions that apply E8M0 scales inside the tensor core. `f32`, `hopper` and
- * `ada` run on SIMD kernels with the bits of the scalar order: an element's products one after the other.
+ * MX operands on Blackwell use the instructions that apply E8M0 scales inside the tensor core. All but `f64` run on SIMD
+ * kernels, with the bits of the scalar order: in `f32`, an element's products one after the other.
  *
  * @throws {@link Fp8Error} when shapes differ in K, or the accumulation does not fit formats and scales.
  *
