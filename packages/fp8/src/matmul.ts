@@ -1,27 +1,11 @@
-import { product } from './product.js';
+import { type ProductOptions, product } from './product.js';
 import { quantizedOperand } from './product-operand.js';
 import { invalid, type QuantizedTensor } from './scheme.js';
-import type { Architecture } from './tensor-core.js';
 
 /** Options of {@link matmul}. */
-export interface MatmulOptions {
-  /**
-   * How products are added between promotions: in double (reference), in float32 in order of k, or as a tensor core
-   * of that generation does. Default `f32`.
-   */
-  accumulate?: 'f64' | 'f32' | Architecture;
-  /**
-   * Elements of k after which the partial sum is scaled and added to a float32 sum (N_C of the DeepSeek-V3 report).
-   * Default: where a scale changes along k, and once at the end. No effect on `f64`.
-   */
-  promoteEvery?: number;
-  /**
-   * How a partial sum is promoted, by float32 FMA: `deepgemm` (default) fma(sa * sb, partial, sum), `kernelpy`
-   * fma(partial * sa, sb, sum).
-   */
-  promotion?: 'deepgemm' | 'kernelpy';
+export interface MatmulOptions extends ProductOptions {
   /** Receives float32 `[M, N]`. */
-  out?: Float32Array;
+  readonly out?: Float32Array;
 }
 
 /**

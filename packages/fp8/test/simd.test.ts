@@ -202,6 +202,24 @@ describe.each(['f32', 'hopper', 'ada', 'blackwell', 'rtx-blackwell'] as const)(
   },
 );
 
+test('products read shared and misaligned codes and scales', () => {
+  const random = generator(seed + 4);
+  const shared = (q: QuantizedTensor): QuantizedTensor => {
+    const codes = new Uint8Array(new SharedArrayBuffer(q.codes.length + 3), 3, q.codes.length);
+    const scales = new Float32Array(new SharedArrayBuffer(q.scales.byteLength + 4), 4, q.scales.length);
+    codes.set(q.codes);
+    scales.set(q.scales);
+    return { ...q, codes, scales };
+  };
+  const a = quantize(normal(33 * 200, random), [33, 200], { kind: 'tile' });
+  const b = quantize(normal(20 * 200, random), [20, 200], { kind: 'tile', tile: [128, 128] });
+  for (const accumulate of ['f32', 'f64', 'hopper', 'blackwell'] as const) {
+    const out = new Float32Array(new SharedArrayBuffer(33 * 20 * 4 + 4), 4, 33 * 20);
+    matmul(shared(a), shared(b), { accumulate, out });
+    expect([...out]).toEqual([...matmul(a, b, { accumulate })]);
+  }
+});
+
 test('MX operands on Blackwell have the bits of the scalar path, NaN scales and ragged blocks included', () => {
   const random = generator(seed + 3);
   for (const promoteEvery of [undefined, 64]) {
