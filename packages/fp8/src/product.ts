@@ -1,4 +1,6 @@
 import { MAXIMUM_SEGMENT } from '@moestack/kernels';
+import { checkCodesRange } from './decode.js';
+import type { Codes } from './format-spec.js';
 import { type Accumulation, scalarElements, scalarProduct } from './matmul-scalar.js';
 import { segmentStarts } from './matmul-segments.js';
 import { hasExactProducts, kernelOperand, type MatrixOperand } from './product-operand.js';
@@ -36,6 +38,7 @@ export function product(
   out: Float32Array,
 ): Float32Array {
   const accumulation = accumulationOf(a, b, options);
+  for (const { spec, data } of [a, b]) if (spec !== undefined) checkCodesRange(spec, data as Codes);
   if (!simdProduct(a, b, accumulation, out)) scalarProduct(a, b, accumulation, out);
   return out;
 }

@@ -202,6 +202,29 @@ describe.each(['f32', 'hopper', 'ada', 'blackwell', 'rtx-blackwell'] as const)(
   },
 );
 
+test('float32 products of every pair of formats have the bits of the scalar order', () => {
+  const random = generator(seed + 5);
+  const names = (Object.keys(formats) as FormatName[]).filter((name) => name !== 'e8m0fnu');
+  const [m, n, k] = [8, 16, 150];
+  const tensors = names.map((format) => {
+    const values = normal(n * k, random);
+    return quantize(values, [n, k], { kind: 'tile', tile: [1, 40], format });
+  });
+  for (const a of tensors) {
+    for (const b of tensors) {
+      const left = { ...a, shape: [m, k] as [number, number], codes: a.codes.subarray(0, m * k) };
+      left.scales = a.scales.subarray(0, m * 4);
+      const sides = [quantizedOperand(left, 'a'), quantizedOperand(b, 'b')] as const;
+      const expected = new Float32Array(m * n);
+      scalarProduct(...sides, accumulationOf(...sides, {}), expected);
+      expect(bits(matmul(left, b))).toEqual(bits(expected));
+    }
+  }
+  const hostile = { ...tensors[0]!, ...quantize(new Float32Array(n * k), [n, k], { kind: 'nvfp4' }) };
+  (hostile.codes as Uint8Array)[77] = 16;
+  expect(() => matmul(hostile, tensors[0]!)).toThrow(/4-bit codes of e2m1fn, got 16 at index 77/);
+});
+
 test('products read shared and misaligned codes and scales', () => {
   const random = generator(seed + 4);
   const shared = (q: QuantizedTensor): QuantizedTensor => {

@@ -264,6 +264,19 @@ describe('segmentProduct', () => {
     expect([...out]).toEqual([Infinity, Number.NaN, Number.NaN, Number.NaN]);
   });
 
+  it('takes short tables of 16-bit codes, and rejects codes beyond them', () => {
+    const table = Float32Array.of(0, 1, -2, 3);
+    const a = { data: Uint16Array.of(0, 1, 2, 3), table };
+    const out = new Float32Array(1);
+    kernels.segmentProduct(a, a, out, [1, 1, 4], { starts: [0, 4] });
+    expect(out[0]).toBe(14);
+    for (const data of [Uint16Array.of(0, 1, 2, 4), Uint8Array.of(0, 1, 255, 3)]) {
+      expect(() =>
+        kernels.segmentProduct({ data, table }, a, out, [1, 1, 4], { starts: [0, 4] }),
+      ).toThrowError(expect.objectContaining({ code: 'kernels/bad-codes' }));
+    }
+  });
+
   it.each([
     ['starts that do not end with k', { starts: [0, 1] }, 'kernels/bad-segments'],
     ['descending starts', { starts: [0, 3, 1, 4] }, 'kernels/bad-segments'],

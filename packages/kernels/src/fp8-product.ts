@@ -79,9 +79,10 @@ export function segmentProduct(
   check(a, b, out, [m, n, k], options);
   if (m === 0 || n === 0) return;
   const chains = promotion === 'chain';
-  if (!chains) out.subarray(0, m * n).fill(0);
-  const segments = starts.length - 1;
-  if (segments === 0) return;
+  if (starts.length === 1) {
+    if (!chains) out.fill(0, 0, m * n);
+    return;
+  }
   const chunks = kChunks(starts);
   const longest = chunks.reduce((most, [from, to]) => Math.max(most, starts[to]! - starts[from]!), 0);
   const mostSegments = chunks.reduce((most, [from, to]) => Math.max(most, to - from), 0);
@@ -283,9 +284,7 @@ function check(
   ] as const) {
     const { data, table, exponents, scales, tileRows = rows, tileK = k } = operand;
     needLength(`${name}.data`, data, rows * k);
-    if (!(data instanceof Float32Array)) {
-      needLength(`${name}.table`, table ?? new Float32Array(0), data instanceof Uint8Array ? 256 : 1);
-    }
+    if (!(data instanceof Float32Array)) checkCodes(name, data, rows * k, table?.length ?? 0);
     if (operand.blockExponents !== undefined) {
       needLength(`${name}.blockExponents`, operand.blockExponents, rows * Math.ceil(k / 32));
     }
@@ -304,6 +303,20 @@ function check(
     if (!(length > 0 && length <= MAXIMUM_SEGMENT)) {
       throw badStarts(`segments of 1 to ${MAXIMUM_SEGMENT} elements`, starts);
     }
+  }
+}
+
+/** Codes index the table without further checks. */
+function checkCodes(name: string, codes: Uint8Array | Uint16Array, count: number, entries: number): void {
+  if (entries >= 2 ** (8 * codes.BYTES_PER_ELEMENT)) return;
+  for (let i = 0; i < count; i++) {
+    if (codes[i]! < entries) continue;
+    throw new KernelsError({
+      code: 'kernels/bad-codes',
+      message: `expected codes of ${name} below ${entries}, the length of its table, got ${codes[i]} at ${i}`,
+      value: codes[i],
+      remedy: 'pass a table with a value for every code',
+    });
   }
 }
 
