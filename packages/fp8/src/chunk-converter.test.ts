@@ -106,7 +106,7 @@ describe.each(sources)('%s', (source) => {
           const wanted = reference(source, target, raw, layout, scales);
           expect(classes(target, stored)).toEqual(classes(target, wanted));
         }),
-        { seed: 21, numRuns: 25 },
+        { seed: 21, numRuns: 12 },
       );
     },
   );
