@@ -107,10 +107,9 @@ async function convert(
   });
 }
 
-interface QuantizedSlot {
-  readonly raw: Uint8Array;
-  codes: Uint8Array;
-  scales: Uint8Array;
+interface QuantizedStrip {
+  readonly codes: Uint8Array;
+  readonly scales: Float32Array;
 }
 
 /** Whole rows of blocks at a time, and of very wide matrices a panel of their columns at a time. */
@@ -128,10 +127,12 @@ async function quantizeBlocks(
   const stripRows = Math.min(rows, blockRows * Math.max(1, Math.floor(CHUNK_ELEMENTS / blockRows / cols)));
   const pieces = Math.ceil(rows / stripRows);
   const bits = dtypeBits[reader.dtype];
-  const slots = Array.from({ length: Math.min(PIPELINE_SLOTS, pieces) }, (): QuantizedSlot => {
-    const empty = new Uint8Array(0);
-    return { raw: new Uint8Array((stripRows * cols * bits) / 8), codes: empty, scales: empty };
-  });
+  const slots = Array.from(
+    { length: Math.min(PIPELINE_SLOTS, pieces) },
+    (): { raw: Uint8Array; result?: QuantizedStrip } => ({
+      raw: new Uint8Array((stripRows * cols * bits) / 8),
+    }),
+  );
   const quantizeStrip = stripQuantizer(reader, stripRows * cols);
   const heightOf = (piece: number): number => Math.min(stripRows, rows - piece * stripRows);
   const rawOf = (piece: number, slot: number): Uint8Array =>
@@ -142,14 +143,14 @@ async function quantizeBlocks(
       checkpoint.readInto(tensor.name, rawOf(piece, slot), (piece * stripRows * cols * bits) / 8),
     convert: (piece, slot) => {
       const first = piece * stripRows * cols;
-      const { codes, scales } = quantizeStrip(rawOf(piece, slot), first, [heightOf(piece), cols]);
-      slots[slot]!.codes = codes;
-      slots[slot]!.scales = new Uint8Array(scales.buffer, scales.byteOffset, scales.byteLength);
+      slots[slot]!.result = quantizeStrip(rawOf(piece, slot), first, [heightOf(piece), cols], slot);
     },
     write: async (piece, slot) => {
       const row = piece * stripRows;
-      await write(slots[slot]!.codes, offset + row * cols);
-      await write(slots[slot]!.scales, scalesOffset + (row / blockRows) * scaleRowBytes);
+      const { codes, scales } = slots[slot]!.result!;
+      await write(codes, offset + row * cols);
+      const scaleBytes = new Uint8Array(scales.buffer, scales.byteOffset, scales.byteLength);
+      await write(scaleBytes, scalesOffset + (row / blockRows) * scaleRowBytes);
     },
   });
 }
@@ -158,16 +159,20 @@ type StripQuantizer = (
   raw: Uint8Array,
   first: number,
   shape: [rows: number, cols: number],
-) => { codes: Uint8Array; scales: Float32Array };
+  slot: number,
+) => QuantizedStrip;
 
 /** BF16 weights, the usual source, straight from their bits where kernels can; others through float32. */
 function stripQuantizer(reader: ValueReader, elements: number): StripQuantizer {
   const kernels = reader.dtype === 'BF16' && reader.layout === undefined ? bf16Kernels() : undefined;
   if (kernels !== undefined) {
-    return (raw, _first, [rows, cols]) => {
+    const buffers: Uint8Array[] = [];
+    return (raw, _first, [rows, cols], slot) => {
       const values = new Uint16Array(raw.buffer, raw.byteOffset, rows * cols);
       const blocks = Math.ceil(rows / TARGET_BLOCK[0]) * Math.ceil(cols / TARGET_BLOCK[1]);
-      const [codes, scales] = [new Uint8Array(rows * cols), new Float32Array(blocks)];
+      const scales = new Float32Array(blocks);
+      buffers[slot] ??= new Uint8Array(elements);
+      const codes = buffers[slot].subarray(0, rows * cols);
       kernels.quantizeTiles('e4m3fn', values, [rows, cols], TARGET_BLOCK, codes, scales);
       return { codes, scales };
     };
