@@ -5,5 +5,6 @@ export { anyE4m3Nan, packPanels } from './panels';
 export { quantizeActivations } from './quantize';
 export { linearTransposed, transposedScratchBytes } from './transposed';
 export { decodeFp8, encodeFp8, encodeTiles, tileAmax, tileScales } from './fp8-convert';
-export { packBytes, packTiles, segmentProduct } from './fp8-matmul';
+export { segmentProduct } from './fp8-matmul';
+export { packBytes, packTiles } from './fp8-pack';
 export { widenBf16 } from './widen';

@@ -9,7 +9,8 @@ export {
   MAXIMUM_TILED_COLUMNS,
   type QuantizeTilesOptions,
 } from './fp8-kernels.js';
-export { MAXIMUM_SEGMENT, type ProductOperand, type SegmentProductOptions } from './fp8-product.js';
+export type { ProductOperand, SegmentProductOptions } from './fp8-product.js';
+export { MAXIMUM_SEGMENT } from './fp8-product-checks.js';
 export { Kernels } from './kernels.js';
 export { KernelsBase } from './kernels-base.js';
 export * as reference from './reference/index.js';
