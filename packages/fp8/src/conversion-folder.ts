@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdir, open, readdir, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, realpath, rename, rm, stat, statfs } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { CONFIG_FILE } from './checkpoint.js';
 import { MAX_JSON_FILE_BYTES } from './checkpoint-index.js';
@@ -98,6 +98,30 @@ export async function claimFolder(to: string, manifest: string): Promise<void> {
   await mkdir(to, { recursive: true });
   await writeAtomically(join(to, MANIFEST_FILE), async (write) => {
     await write(Buffer.from(manifest), 0);
+  });
+}
+
+/**
+ * Refuses a conversion for which the disk of `to` has no room; `neededBytes` beyond what is there already.
+ *
+ * @throws {@link Fp8Error} `fp8/no-space`.
+ */
+export async function checkSpace(to: string, neededBytes: number): Promise<void> {
+  let folder = resolve(to);
+  let disk = await statfs(folder).catch(() => undefined);
+  while (disk === undefined && dirname(folder) !== folder) {
+    folder = dirname(folder);
+    disk = await statfs(folder).catch(() => undefined);
+  }
+  // Some network file systems do not say.
+  if (disk === undefined || disk.blocks === 0) return;
+  const freeBytes = disk.bavail * disk.bsize;
+  if (freeBytes >= neededBytes) return;
+  throw new Fp8Error({
+    code: 'fp8/no-space',
+    message: `the result takes ${neededBytes} more bytes, but ${folder} has ${freeBytes} left`,
+    value: neededBytes,
+    remedy: 'free some space, or convert to another disk',
   });
 }
 

@@ -5,9 +5,11 @@ import { CONFIG_FILE, INDEX_FILE, SINGLE_FILE } from './checkpoint.js';
 import { convertConfig } from './conversion-config.js';
 import {
   checkDistinct,
+  checkSpace,
   claimFolder,
   companionFiles,
   describeConversion,
+  PARTIAL_SUFFIX,
   sourceFolder,
   writeAtomically,
 } from './conversion-folder.js';
@@ -79,14 +81,16 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
     const converted = config === undefined ? undefined : convertConfig(config, target);
     const manifest = await describeConversion(checkpoint, folder, target, shards);
     checkAbort(signal);
+    const sharded = await isSharded(folder, from, shards);
+    const pathOf = (shard: PlannedShard): string => join(to, sharded ? shard.file : SINGLE_FILE);
+    await checkSpace(to, await missingBytes(shards, pathOf));
     await claimFolder(to, manifest);
     const totalBytes = shards.reduce((sum, { layout }) => sum + layout.fileBytes, 0);
     const result: ConvertResult = { tensors: 0, bytesWritten: 0 };
     let doneBytes = 0;
-    const sharded = await isSharded(folder, from, shards);
     for (const shard of shards) {
       result.tensors += shard.tensors.length;
-      const path = join(to, sharded ? shard.file : SINGLE_FILE);
+      const path = pathOf(shard);
       if (await isComplete(path, shard)) {
         doneBytes += shard.layout.fileBytes;
         onProgress?.({ doneBytes, totalBytes });
@@ -140,6 +144,20 @@ async function isSharded(folder: string, from: string, shards: readonly PlannedS
     () => true,
     () => false,
   );
+}
+
+async function missingBytes(
+  shards: readonly PlannedShard[],
+  pathOf: (shard: PlannedShard) => string,
+): Promise<number> {
+  let bytes = 0;
+  for (const shard of shards) {
+    if (await isComplete(pathOf(shard), shard)) continue;
+    // What a killed run left makes room for itself.
+    const partial = await lstat(pathOf(shard) + PARTIAL_SUFFIX).catch(() => undefined);
+    bytes += shard.layout.fileBytes - (partial?.size ?? 0);
+  }
+  return bytes;
 }
 
 /** Complete shards alone bear their final name; size and header tell that it is this one. */

@@ -1,5 +1,17 @@
 import { execFileSync } from 'node:child_process';
-import { cp, mkdir, mkdtemp, readFile, readlink, rm, symlink, writeFile } from 'node:fs/promises';
+import {
+  cp,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  readlink,
+  rm,
+  statfs,
+  symlink,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fixturePath } from '@moestack/fixtures';
@@ -101,6 +113,25 @@ describe('links and special files', () => {
     const target = { from: root, to: join(root, 'to'), target: 'bf16' } as const;
     expect(await codeOf(convertCheckpoint(target))).toBe('fp8/bad-shard-name');
   });
+});
+
+test('a result that does not fit on the disk is refused before anything is written', async () => {
+  // Eight terabytes of nothing, where the file system can do that.
+  const bytes = 2 ** 43;
+  const header = JSON.stringify({ x: { dtype: 'BF16', shape: [bytes / 2], data_offsets: [0, bytes] } });
+  const prefix = Buffer.alloc(8);
+  prefix.writeBigUInt64LE(BigInt(header.length));
+  const from = join(root, 'huge.safetensors');
+  await writeFile(from, Buffer.concat([prefix, Buffer.from(header)]));
+  const grown = await truncate(from, 8 + header.length + bytes).then(
+    () => true,
+    () => false,
+  );
+  const { bavail, bsize } = await statfs(root);
+  if (!grown || bavail * bsize > 2 * bytes) return;
+  const to = join(root, 'new', 'to');
+  expect(await codeOf(convertCheckpoint({ from, to, target: 'f32' }))).toBe('fp8/no-space');
+  await expect(readdir(join(root, 'new'))).rejects.toMatchObject({ code: 'ENOENT' });
 });
 
 describe('damage to the golden checkpoint', () => {
