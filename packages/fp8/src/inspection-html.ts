@@ -174,6 +174,11 @@ function facts(tensor: TensorInspection): [string, string][] {
       [`${name}: lost to zero`, percent(loss.underflows, elements)],
       [`${name}: cut`, percent(loss.saturations, elements)],
     );
+    if (loss !== quantized) continue;
+    rows.push(
+      [`${name}: at the maximum`, percent(quantized.atMaximum, elements)],
+      [`${name}: subnormal`, percent(quantized.subnormals, elements)],
+    );
   }
   if (note !== undefined) rows.push(['note', escapeHtml(note)]);
   return rows;
