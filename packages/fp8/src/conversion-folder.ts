@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { mkdir, open, readdir, readFile, realpath, rename, rm, stat, statfs } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { mkdir, readdir, readFile, realpath, stat, statfs } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { PARTIAL_SUFFIX, writeAtomically } from './atomic-files.js';
 import { CONFIG_FILE } from './checkpoint.js';
 import { MAX_JSON_FILE_BYTES } from './checkpoint-index.js';
 import type { ConversionTarget, PlannedShard } from './conversion-plan.js';
@@ -9,12 +10,6 @@ import type { Checkpoint } from './safetensors-checkpoint.js';
 
 /** Marks a folder as the result, whole or in part, of a conversion. */
 export const MANIFEST_FILE = '.moestack-conversion.json';
-/** Suffix of files that are not complete yet. */
-export const PARTIAL_SUFFIX = '.partial';
-
-/** Bytes after which writing to the disk begins, long before the file is complete. */
-const FLUSH_BYTES = 2 ** 25;
-
 /** Weights in whatever format: not copied along. */
 const WEIGHT_FILE = /\.(safetensors|bin|pt|pth|ckpt|gguf|onnx|h5|msgpack|npz|partial)$|\.index\.json$/i;
 
@@ -135,62 +130,4 @@ export async function companionFiles(folder: string): Promise<string[]> {
     if (info?.isFile() && info.size <= MAX_JSON_FILE_BYTES) companions.push(name);
   }
   return companions;
-}
-
-/** Writes beside `path` and renames when `body` has succeeded and the data are on disk; else removes what was written. */
-export async function writeAtomically(
-  path: string,
-  body: (write: (bytes: Uint8Array, position: number) => Promise<void>) => Promise<void>,
-): Promise<void> {
-  const partial = path + PARTIAL_SUFFIX;
-  const failure = (cause: NodeJS.ErrnoException): Fp8Error =>
-    new Fp8Error({
-      code: 'fp8/write-failed',
-      message: `writing ${basename(path)} failed: ${cause.message}`,
-      value: path,
-      remedy: 'check free space and permissions, then call again: complete shards are kept',
-      cause,
-    });
-  // Whatever a former run, or someone else, left there is replaced, not followed if it is a link.
-  await rm(partial, { force: true });
-  const handle = await open(partial, 'wx').catch((cause: NodeJS.ErrnoException) => {
-    throw failure(cause);
-  });
-  let flushing: Promise<void> | undefined;
-  let unflushedBytes = 0;
-  const write = async (bytes: Uint8Array, position: number): Promise<void> => {
-    for (let done = 0; done < bytes.length; ) {
-      const { bytesWritten } = await handle
-        .write(bytes, done, bytes.length - done, position + done)
-        .catch((cause: NodeJS.ErrnoException) => {
-          throw failure(cause);
-        });
-      done += bytesWritten;
-    }
-    unflushedBytes += bytes.length;
-    if (unflushedBytes < FLUSH_BYTES || flushing !== undefined) return;
-    // The disk works while the rest is converted; errors come again at the end.
-    unflushedBytes = 0;
-    flushing = handle
-      .datasync()
-      .catch(() => undefined)
-      .finally(() => {
-        flushing = undefined;
-      });
-  };
-  try {
-    try {
-      await body(write);
-      await handle.sync().catch((cause: NodeJS.ErrnoException) => {
-        throw failure(cause);
-      });
-    } finally {
-      await flushing;
-      await handle.close();
-    }
-    await rename(partial, path);
-  } catch (error) {
-    await rm(partial, { force: true });
-    throw error;
-  }
 }

@@ -1,6 +1,7 @@
 import { lstat, open, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AbortedError } from '@moestack/schemas/errors';
+import { PARTIAL_SUFFIX, StagedFiles, writeAtomically } from './atomic-files.js';
 import { CONFIG_FILE, INDEX_FILE, SINGLE_FILE } from './checkpoint.js';
 import { convertConfig } from './conversion-config.js';
 import {
@@ -9,9 +10,7 @@ import {
   claimFolder,
   companionFiles,
   describeConversion,
-  PARTIAL_SUFFIX,
   sourceFolder,
-  writeAtomically,
 } from './conversion-folder.js';
 import {
   type ConversionTarget,
@@ -88,26 +87,33 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
     const totalBytes = shards.reduce((sum, { layout }) => sum + layout.fileBytes, 0);
     const result: ConvertResult = { tensors: 0, bytesWritten: 0 };
     let doneBytes = 0;
-    for (const shard of shards) {
-      result.tensors += shard.tensors.length;
-      const path = pathOf(shard);
-      if (await isComplete(path, shard)) {
-        doneBytes += shard.layout.fileBytes;
-        onProgress?.({ doneBytes, totalBytes });
-        continue;
+    const small = new StagedFiles();
+    try {
+      // Written first and named last: the disk takes them in while shards are converted.
+      if (sharded) await small.add(join(to, INDEX_FILE), new TextEncoder().encode(indexJson(shards)));
+      for (const name of await companionFiles(folder)) {
+        checkAbort(signal);
+        await small.add(join(to, name), await readFile(join(folder, name)));
       }
-      await writeShard(checkpoint, shard, path, signal, (bytes) => {
-        doneBytes += bytes;
-        result.bytesWritten += bytes;
-        onProgress?.({ doneBytes, totalBytes });
-      });
+      if (converted !== undefined) await small.add(join(to, CONFIG_FILE), converted);
+      for (const shard of shards) {
+        result.tensors += shard.tensors.length;
+        const path = pathOf(shard);
+        if (await isComplete(path, shard)) {
+          doneBytes += shard.layout.fileBytes;
+          onProgress?.({ doneBytes, totalBytes });
+          continue;
+        }
+        await writeShard(checkpoint, shard, path, signal, (bytes) => {
+          doneBytes += bytes;
+          result.bytesWritten += bytes;
+          onProgress?.({ doneBytes, totalBytes });
+        });
+      }
+      await small.commit();
+    } finally {
+      await small.discard();
     }
-    if (sharded) await writeFile(join(to, INDEX_FILE), new TextEncoder().encode(indexJson(shards)));
-    for (const name of await companionFiles(folder)) {
-      checkAbort(signal);
-      await writeFile(join(to, name), await readFile(join(folder, name)));
-    }
-    if (converted !== undefined) await writeFile(join(to, CONFIG_FILE), converted);
     return result;
   } finally {
     await checkpoint.close();
@@ -192,10 +198,6 @@ async function writeShard(
     for (const tensor of tensors) await convertTensor(checkpoint, tensor, layout, write);
     checkAbort(signal);
   });
-}
-
-async function writeFile(path: string, bytes: Uint8Array): Promise<void> {
-  await writeAtomically(path, (write) => write(bytes, 0));
 }
 
 /** Written by hand, since a tensor may be called `__proto__`. */
