@@ -54,6 +54,17 @@ export async function writeAtomically(
   }
 }
 
+/** Writes a small file and gives it its name; `durable` ends when it is on disk. */
+export async function writeNamed(path: string, bytes: Uint8Array): Promise<{ durable: Promise<void> }> {
+  const partial = path + PARTIAL_SUFFIX;
+  const { written, done } = writeAndSync(path, await create(path, partial), bytes);
+  // Reported to whoever awaits it.
+  done.catch(() => undefined);
+  await written;
+  await rename(partial, path);
+  return { durable: done };
+}
+
 interface StagedFile {
   readonly path: string;
   readonly partial: string;

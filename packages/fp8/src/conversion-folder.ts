@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, realpath, stat, statfs } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { PARTIAL_SUFFIX, writeAtomically } from './atomic-files.js';
+import { PARTIAL_SUFFIX, writeNamed } from './atomic-files.js';
 import { CONFIG_FILE } from './checkpoint.js';
 import { MAX_JSON_FILE_BYTES } from './checkpoint-index.js';
 import type { ConversionTarget, PlannedShard } from './conversion-plan.js';
@@ -58,8 +58,9 @@ export async function describeConversion(
  *
  * @throws {@link Fp8Error} `fp8/target-not-empty` for a folder of anything else, `fp8/conversion-mismatch` for the
  * result of another source or target; nothing was changed then.
+ * @returns `durable`, which ends when the manifest is on disk.
  */
-export async function claimFolder(to: string, manifest: string): Promise<void> {
+export async function claimFolder(to: string, manifest: string): Promise<{ durable: Promise<void> }> {
   const present = await readdir(to).catch((cause: NodeJS.ErrnoException): string[] => {
     if (cause.code === 'ENOENT') return [];
     throw new Fp8Error({
@@ -74,7 +75,7 @@ export async function claimFolder(to: string, manifest: string): Promise<void> {
     const path = join(to, MANIFEST_FILE);
     const { size } = await stat(path);
     const same = size === Buffer.byteLength(manifest) && (await readFile(path, 'utf8')) === manifest;
-    if (same) return;
+    if (same) return { durable: Promise.resolve() };
     throw new Fp8Error({
       code: 'fp8/conversion-mismatch',
       message: `${to} holds a conversion of another source or to another target`,
@@ -91,9 +92,7 @@ export async function claimFolder(to: string, manifest: string): Promise<void> {
     });
   }
   await mkdir(to, { recursive: true });
-  await writeAtomically(join(to, MANIFEST_FILE), async (write) => {
-    await write(Buffer.from(manifest), 0);
-  });
+  return await writeNamed(join(to, MANIFEST_FILE), Buffer.from(manifest));
 }
 
 /**

@@ -83,7 +83,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
     const sharded = await isSharded(folder, from, shards);
     const pathOf = (shard: PlannedShard): string => join(to, sharded ? shard.file : SINGLE_FILE);
     await checkSpace(to, await missingBytes(shards, pathOf));
-    await claimFolder(to, manifest);
+    const { durable } = await claimFolder(to, manifest);
     const totalBytes = shards.reduce((sum, { layout }) => sum + layout.fileBytes, 0);
     const result: ConvertResult = { tensors: 0, bytesWritten: 0 };
     let doneBytes = 0;
@@ -109,6 +109,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
           result.bytesWritten += bytes;
           onProgress?.({ doneBytes, totalBytes });
         });
+        await durable;
       }
       await small.commit();
     } finally {

@@ -107,6 +107,13 @@ async function convert(
   });
 }
 
+/** Waits for two writes to end, even when one fails: files are closed afterwards. */
+async function both(first: Promise<void>, second: Promise<void>): Promise<void> {
+  for (const result of await Promise.allSettled([first, second])) {
+    if (result.status === 'rejected') throw result.reason;
+  }
+}
+
 interface QuantizedStrip {
   readonly codes: Uint8Array;
   readonly scales: Float32Array;
@@ -148,9 +155,11 @@ async function quantizeBlocks(
     write: async (piece, slot) => {
       const row = piece * stripRows;
       const { codes, scales } = slots[slot]!.result!;
-      await write(codes, offset + row * cols);
       const scaleBytes = new Uint8Array(scales.buffer, scales.byteOffset, scales.byteLength);
-      await write(scaleBytes, scalesOffset + (row / blockRows) * scaleRowBytes);
+      await both(
+        write(codes, offset + row * cols),
+        write(scaleBytes, scalesOffset + (row / blockRows) * scaleRowBytes),
+      );
     },
   });
 }

@@ -8,8 +8,8 @@ export interface PieceStages {
   readonly write: (piece: number, slot: number) => Promise<void>;
 }
 
-/** Pieces in memory at a time: one that is read, one converted, one written. */
-export const PIPELINE_SLOTS = 3;
+/** Pieces in memory at a time: one converted, the others being read or written. */
+export const PIPELINE_SLOTS = 4;
 
 /**
  * Takes pieces `0 .. count - 1` in order through the stages, overlapped; at most {@link PIPELINE_SLOTS} are under way,
@@ -29,20 +29,19 @@ export async function runPieces(count: number, stages: PieceStages): Promise<voi
     );
     return work;
   };
-  const writes: (Promise<void> | undefined)[] = [];
+  const slots = Math.min(PIPELINE_SLOTS, count);
+  const reads = Array.from({ length: slots }, (_, slot) => track(stages.read(slot, slot)));
+  const writes: Promise<void>[] = [];
   try {
-    let reading = track(stages.read(0, 0));
     for (let piece = 0; piece < count; piece++) {
-      const slot = piece % PIPELINE_SLOTS;
-      const current = reading;
-      await current;
-      if (piece + 1 < count) {
-        const next = (piece + 1) % PIPELINE_SLOTS;
-        await writes[next];
-        reading = track(stages.read(piece + 1, next));
-      }
+      const slot = piece % slots;
+      await reads[slot];
       stages.convert(piece, slot);
-      writes[slot] = track(stages.write(piece, slot));
+      const writing = track(stages.write(piece, slot));
+      writes[slot] = writing;
+      const next = piece + slots;
+      // The slot takes its next piece as soon as this one is written.
+      if (next < count) reads[slot] = track(writing.then(() => stages.read(next, slot)));
     }
     await Promise.all(writes);
   } finally {
