@@ -47,7 +47,6 @@ export {
 export { KeptInput, type LinearMatrix, matrixValues } from './linear-matrix.js';
 export { type MatmulOptions, matmul } from './matmul.js';
 export { type MmaSpec, mma } from './mma.js';
-export { SeededNumbers } from './seeded-numbers.js';
 export { packNibbles, packPairs, unpackNibbles, unpackPairs } from './pack.js';
 export type { ProductOptions } from './product.js';
 export { dequantize, type QuantizeOptions, quantize, requantize, transposeQuantized } from './quantize.js';
@@ -63,4 +62,5 @@ export type { Checkpoint, TensorInfo } from './safetensors-checkpoint.js';
 export type { SafetensorsDtype } from './safetensors-dtype.js';
 export { serializeSafetensors, type TensorDescription } from './safetensors-writer.js';
 export type { QuantizedTensor, ScaleFormat, Scheme } from './scheme.js';
+export { SeededNumbers } from './seeded-numbers.js';
 export type { Architecture } from './tensor-core.js';

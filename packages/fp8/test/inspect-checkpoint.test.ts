@@ -230,7 +230,9 @@ describe('what quantising would do', () => {
     const q = quantize(values, [2, cols], { kind: 'tile', tile: [128, 128] });
     expect(quantized!.scales.count).toBe(q.scales.length);
     expect(quantized!.scales.largest).toBe(Math.max(...q.scales));
-    expect(quantized!.atMaximum).toBe(Array.from(q.codes).reduce((sum, code) => sum + Number((code & 127) === 126), 0));
+    expect(quantized!.atMaximum).toBe(
+      Array.from(q.codes).reduce((sum, code) => sum + Number((code & 127) === 126), 0),
+    );
   });
 
   test('a scheme that cannot be is refused before anything is read', async () => {
