@@ -1,9 +1,11 @@
+import type { WidenExports } from './bf16-kernels.js';
 import { KernelsError } from './errors.js';
+import type { Fp8Exports } from './fp8-exports.js';
 import { privateMemoryBinary, sharedMemoryBinary } from './kernels.wasm.js';
 import { type WasmMemory, type WasmModule, webAssembly } from './web-assembly.js';
 
 /** Exports of the binary; addresses and strides in bytes. See `assembly/` for what each argument means. */
-export interface KernelExports {
+export interface KernelExports extends Fp8Exports, WidenExports {
   add(x: number, y: number, out: number, n: number): void;
   addScaled(x: number, scale: number, out: number, n: number): void;
   anyE4m3Nan(p: number, n: number): number;

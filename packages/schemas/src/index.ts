@@ -1,9 +1,26 @@
 export {
+  BenchmarkDataset,
+  BenchmarkFigure,
+  BenchmarkInterval,
+  BenchmarkRecord,
+  BenchmarkSlice,
+  BenchmarkSubject,
+} from './benchmark-record.js';
+export {
   BenchmarkMachine,
   BenchmarkRatio,
   BenchmarkReport,
   BenchmarkRow,
 } from './benchmark-report.js';
+export {
+  BinadeHistogram,
+  CheckpointInspection,
+  CodeStatistics,
+  ErrorStatistics,
+  ScaleStatistics,
+  TensorInspection,
+  ValueStatistics,
+} from './checkpoint-inspection.js';
 export * from './errors.js';
 export { GenerationConfig } from './generation-config.js';
 export { type JsonSchema, persistedSchemas, toJsonSchema } from './json-schema.js';
