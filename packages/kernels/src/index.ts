@@ -3,7 +3,6 @@ export { AttentionKernels } from './attention-kernels.js';
 export { Bf16Kernels } from './bf16-kernels.js';
 export { ElementwiseKernels } from './elementwise-kernels.js';
 export { KernelsError, OutOfMemoryError } from './errors.js';
-export { GateKernels, type GateOutput, type GateShape } from './gate-kernels.js';
 export {
   type Fp8ElementFormat,
   Fp8Kernels,
@@ -12,6 +11,7 @@ export {
 } from './fp8-kernels.js';
 export type { ProductOperand, SegmentProductOptions } from './fp8-product.js';
 export { MAXIMUM_SEGMENT } from './fp8-product-checks.js';
+export { GateKernels, type GateOutput, type GateShape } from './gate-kernels.js';
 export { Kernels } from './kernels.js';
 export { KernelsBase } from './kernels-base.js';
 export { exp64 } from './reference/exp64.js';
