@@ -29,6 +29,7 @@ export interface KernelExports {
     scratch: number,
   ): void;
   causalScratchBytes(qkDims: number, vDims: number, length: number): number;
+  copyBytes(from: number, to: number, bytes: number): void;
   latentAttention(
     q: number,
     cache: number,
@@ -80,6 +81,7 @@ export interface KernelExports {
     accumulate: number,
     scratch: number,
   ): void;
+  packBf16(x: number, out: number, n: number): void;
   packPanels(
     format: number,
     src: number,
@@ -98,6 +100,7 @@ export interface KernelExports {
     k: number,
     powerOfTwo: number,
   ): void;
+  reduce(dtype: number, op: number, a: number, b: number, out: number, bytes: number): void;
   rmsNorm(
     x: number,
     xStride: number,
@@ -124,6 +127,7 @@ export interface KernelExports {
   softmax(x: number, stride: number, rows: number, cols: number, scale: number, lengths: number): void;
   toBf16(x: number, out: number, n: number): void;
   transposedScratchBytes(rows: number): number;
+  unpackBf16(x: number, out: number, n: number): void;
 }
 
 const modules: { private?: WasmModule; shared?: WasmModule } = {};

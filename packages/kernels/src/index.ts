@@ -4,7 +4,9 @@ export { ElementwiseKernels } from './elementwise-kernels.js';
 export { KernelsError, OutOfMemoryError } from './errors.js';
 export { Kernels } from './kernels.js';
 export { KernelsBase } from './kernels-base.js';
+export { ReduceKernels } from './reduce-kernels.js';
 export * as reference from './reference/index.js';
+export type { ReduceDtype, ReduceOperation } from './reference/reduce.js';
 export type {
   ActivationScale,
   CausalAttentionShape,
