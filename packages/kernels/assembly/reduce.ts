@@ -13,9 +13,18 @@ const SUM: i32 = 0;
 const MAX: i32 = 1;
 
 @inline
+function canonical(x: v128): v128 {
+  return v128.bitselect(x, i32x4.splat(0x7fc00000), f32x4.eq(x, x));
+}
+
+@inline
+function combineFloats(op: i32, a: v128, b: v128): v128 {
+  return op == SUM ? f32x4.add(a, b) : op == MAX ? f32x4.max(a, b) : f32x4.min(a, b);
+}
+
+@inline
 function combineF32(op: i32, a: v128, b: v128): v128 {
-  const v = op == SUM ? f32x4.add(a, b) : op == MAX ? f32x4.max(a, b) : f32x4.min(a, b);
-  return v128.bitselect(v, i32x4.splat(0x7fc00000), f32x4.eq(v, v));
+  return canonical(combineFloats(op, a, b));
 }
 
 @inline
@@ -65,15 +74,15 @@ function narrowF16(x: v128): v128 {
   const half = f32x4.splat(0.5);
   const steps = i32x4.sub(f32x4.add(magnitude, half), half);
   code = v128.bitselect(steps, code, i32x4.lt_s(magnitude, i32x4.splat(113 << 23)));
-  code = v128.bitselect(i32x4.splat(0x7e00), code, i32x4.gt_s(magnitude, i32x4.splat(0x7f800000)));
-  return v128.or(code, v128.and(i32x4.shr_u(x, 16), i32x4.splat(0x8000)));
+  code = v128.or(code, v128.and(i32x4.shr_u(x, 16), i32x4.splat(0x8000)));
+  return v128.bitselect(i32x4.splat(0x7e00), code, i32x4.gt_s(magnitude, i32x4.splat(0x7f800000)));
 }
 
 @inline
 function combineF16(op: i32, a: v128, b: v128): v128 {
   const mask = i32x4.splat(0xffff);
-  const low = combineF32(op, widenF16(v128.and(a, mask)), widenF16(v128.and(b, mask)));
-  const high = combineF32(op, widenF16(i32x4.shr_u(a, 16)), widenF16(i32x4.shr_u(b, 16)));
+  const low = combineFloats(op, widenF16(v128.and(a, mask)), widenF16(v128.and(b, mask)));
+  const high = combineFloats(op, widenF16(i32x4.shr_u(a, 16)), widenF16(i32x4.shr_u(b, 16)));
   return v128.or(narrowF16(low), i32x4.shl(narrowF16(high), 16));
 }
 
@@ -88,6 +97,15 @@ function combine(dtype: i32, op: i32, a: v128, b: v128): v128 {
 /** `dtype` and `op` are literals at each call, so that every loop holds one operation only. */
 @inline
 function loop(dtype: i32, op: i32, a: usize, b: usize, out: usize, bytes: u32): void {
+  // Wider steps would spill registers where each vector needs many.
+  if (dtype == F16) {
+    for (; bytes >= 16; bytes -= 16) {
+      v128.store(out, combine(dtype, op, v128.load(a), v128.load(b)));
+      a += 16;
+      b += 16;
+      out += 16;
+    }
+  }
   for (; bytes >= 64; bytes -= 64) {
     const v0 = combine(dtype, op, v128.load(a), v128.load(b));
     const v1 = combine(dtype, op, v128.load(a, 16), v128.load(b, 16));
@@ -131,11 +149,6 @@ export function reduce(dtype: i32, op: i32, a: usize, b: usize, out: usize, byte
 
 export function copyBytes(from: usize, to: usize, bytes: usize): void {
   memory.copy(to, from, bytes);
-}
-
-@inline
-function canonical(x: v128): v128 {
-  return v128.bitselect(x, i32x4.splat(0x7fc00000), f32x4.eq(x, x));
 }
 
 /** Two vectors of floats to eight bfloat16, ties to even. */
