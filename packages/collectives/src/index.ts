@@ -44,6 +44,14 @@ export {
   MismatchError,
   PeerFailureError,
 } from './errors.js';
+export {
+  algorithmsOf,
+  createSchedule,
+  type NamedAlgorithm,
+  type ScheduleRequest,
+  supports,
+  totalsOf,
+} from './schedule/create-schedule.js';
 export type {
   BufferName,
   LocalStep,

@@ -15,6 +15,8 @@ export type Algorithm =
   | 'pairwise'
   | 'binomial'
   | 'two-level'
+  | 'direct'
+  | 'dissemination'
   | 'native';
 
 /** Collective operations; `send` and `receive` concern two ranks only. */

@@ -37,7 +37,8 @@ export type LocalStep =
  * sends and receives at the same time. The next round starts when all of them are complete on this rank; ranks do not wait for each other otherwise.
  *
  * Inside a round no receive target overlaps a send source, another target or another `left`. The k-th message from a to b in the order of a's
- * rounds (and of the sends inside a round) is the k-th that b receives from a in its order; no step has zero bytes.
+ * rounds (and of the sends inside a round) is the k-th that b receives from a in its order; no step has zero bytes, but for the
+ * messages of a barrier and of `allToAll` with `variable` counts.
  */
 export interface Round {
   readonly local: readonly LocalStep[];
