@@ -1,0 +1,254 @@
+import { TrafficCounters } from '../communicator/counters.js';
+import type { Dtype, Reduction } from '../communicator/dtype.js';
+import { subTopology, type Topology } from '../communicator/topology.js';
+import type {
+  BoundReduction,
+  FusedReduction,
+  Pending,
+  ReceiveChannel,
+  SendChannel,
+  Transport,
+  TransportFailure,
+} from '../communicator/transport.js';
+import { CollectivesError } from '../errors.js';
+import { ActiveList, type ChannelContext, WorkerReceive, WorkerSend } from './channel.js';
+import type { Group } from './group.js';
+import { ABANDONED, CLOSED, GROUP_CLOSED, TAG_LIMIT, WORLD_CHANGES } from './layout.js';
+import { Agreements, ShrinkPending, SplitPending } from './pending.js';
+import type { WorkerRank } from './rank.js';
+import { KernelCopy, KernelReduction } from './reduction.js';
+import { failureReason, markFailed } from './signals.js';
+
+/** Ranks on threads of one process, over one shared memory. */
+export class WorkerTransport implements Transport {
+  readonly kind: 'worker' = 'worker';
+  readonly rank: number;
+  readonly size: number;
+  readonly topology: Topology;
+  readonly counters: TrafficCounters;
+  readonly tagLimit: number = TAG_LIMIT;
+  readonly canBlock: boolean = true;
+  readonly #rank: WorkerRank;
+  readonly #group: Group;
+  /** Of the world, by world rank. */
+  readonly #worldTopology: Topology;
+  readonly #context: ChannelContext;
+  readonly #agreements: Agreements;
+  readonly #regions: Set<number> = new Set();
+  #pending: Pending<unknown> | undefined;
+  #splits: number = 0;
+  #seenChanges: number = 0;
+  #failure: TransportFailure | undefined;
+  #closed: boolean = false;
+
+  constructor(rank: WorkerRank, group: Group, worldTopology: Topology) {
+    this.#rank = rank;
+    this.#group = group;
+    this.#worldTopology = worldTopology;
+    this.rank = group.index;
+    this.size = group.size;
+    this.topology = subTopology(worldTopology, group.worldRanks);
+    this.counters = new TrafficCounters(this.rank, this.topology);
+    this.#agreements = new Agreements(rank, group);
+    this.#context = {
+      rank,
+      group,
+      counters: this.counters,
+      sends: new ActiveList(),
+      receives: new ActiveList(),
+    };
+    rank.opened();
+  }
+
+  allocate(bytes: number): Uint8Array {
+    this.#needOpen();
+    const address = this.#rank.allocate(bytes);
+    this.#regions.add(address);
+    return new Uint8Array(this.#rank.memory, address, bytes);
+  }
+
+  release(region: Uint8Array): void {
+    const address = this.#rank.addressOf(region);
+    if (this.#regions.delete(address)) this.#rank.heap.release(address);
+  }
+
+  openSend(peer: number, tag: number, source: Uint8Array): SendChannel {
+    this.#needPeer(peer, tag);
+    return new WorkerSend(this.#context, peer, tag, source);
+  }
+
+  openReceive(peer: number, tag: number, target: Uint8Array): ReceiveChannel {
+    this.#needPeer(peer, tag);
+    return new WorkerReceive(this.#context, peer, tag, target, undefined);
+  }
+
+  openReceiveReduce(peer: number, tag: number, fused: FusedReduction): ReceiveChannel {
+    this.#needPeer(peer, tag);
+    const { dtype, reduction, target, left } = fused;
+    const kernel = new KernelReduction(this.#rank, reducible(dtype), reduction, target, left);
+    return new WorkerReceive(this.#context, peer, tag, target, kernel);
+  }
+
+  bindReduction(
+    dtype: Dtype,
+    reduction: Reduction,
+    target: Uint8Array,
+    left: Uint8Array,
+    right: Uint8Array,
+  ): BoundReduction {
+    return new KernelReduction(this.#rank, reducible(dtype), reduction, target, left, right);
+  }
+
+  bindCopy(target: Uint8Array, source: Uint8Array): BoundReduction | undefined {
+    const to = this.#rank.addressOf(target);
+    const from = this.#rank.addressOf(source);
+    return to < 0 || from < 0 ? undefined : new KernelCopy(this.#rank, from, to, source.byteLength);
+  }
+
+  agree(payload: Uint8Array): Pending<readonly Uint8Array[]> {
+    this.#needOpen();
+    const pending = this.#agreements.begin(payload);
+    this.#pending = pending;
+    return pending;
+  }
+
+  split(members: readonly number[]): Pending<Transport | undefined> {
+    this.#needOpen();
+    this.#splits++;
+    const pending = new SplitPending(this.#rank, this.#group, members, this.#splits, this.#child);
+    this.#pending = pending;
+    return pending;
+  }
+
+  shrink(): Pending<Transport> {
+    this.#needOpen();
+    return new ShrinkPending(this.#rank, this.#group, this.#child);
+  }
+
+  progress(): void {
+    const receives = this.#context.receives.items;
+    for (let i = receives.length - 1; i >= 0; i--) (receives[i] as WorkerReceive).advance();
+  }
+
+  activity(): number {
+    return this.#rank.activity();
+  }
+
+  pause(token: number, attempt: number, maxSeconds: number): void {
+    this.#rank.pause(token, attempt, maxSeconds);
+  }
+
+  pauseAsync(token: number, attempt: number, maxSeconds: number): Promise<void> {
+    return this.#rank.pauseAsync(token, attempt, maxSeconds);
+  }
+
+  now(): number {
+    return performance.now() / 1e3;
+  }
+
+  failure(): TransportFailure | undefined {
+    const { words, world } = this.#rank;
+    if (Atomics.load(words, world + WORLD_CHANGES) !== this.#seenChanges) this.#look();
+    if (this.#failure !== undefined) return this.#failure;
+    if (this.#departures()) this.#failure = this.#expectations();
+    return this.#failure;
+  }
+
+  fail(ranks: readonly number[], reason: string): void {
+    const { words, world } = this.#rank;
+    for (const member of ranks) {
+      const worldRank = this.#group.worldRanks[member];
+      if (worldRank !== undefined) markFailed(words, world, this.#rank.ranks, worldRank, reason);
+    }
+  }
+
+  abandon(_error: Error): void {
+    // Only this thread writes this rank's regions, and peers distrust what they read after this.
+    this.#group.setState(ABANDONED);
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    // First, so that no peer takes what now may be overwritten for a message.
+    this.#group.setState(CLOSED);
+    this.#agreements.close();
+    for (const address of this.#regions) this.#rank.heap.release(address);
+    this.#regions.clear();
+    this.#rank.closed(this.#group);
+  }
+
+  readonly #child = (group: Group): Transport => new WorkerTransport(this.#rank, group, this.#worldTopology);
+
+  /** Whether a member has closed this group, or a rank of the world has ended. */
+  #departures(): boolean {
+    return this.#seenChanges > 0 || Atomics.load(this.#rank.words, this.#group.header(GROUP_CLOSED)) > 0;
+  }
+
+  /** Looks for members that failed. */
+  #look(): void {
+    const { words, world } = this.#rank;
+    this.#seenChanges = Atomics.load(words, world + WORLD_CHANGES);
+    const ranks: number[] = [];
+    for (let member = 0; member < this.size; member++) if (this.#group.failed(member)) ranks.push(member);
+    if (ranks.length === 0) return;
+    const reasons = new Set(
+      ranks.map((member) => failureReason(words, world, this.#group.worldRanks[member] as number)),
+    );
+    this.#failure = { ranks, reason: [...reasons].join('; ') };
+  }
+
+  /** Looks for members that left although this rank still expects something of them. */
+  #expectations(): TransportFailure | undefined {
+    const ranks = new Set<number>();
+    const { sends, receives } = this.#context;
+    for (const send of [...sends.items]) if (this.#group.left(send.peer) && send.waits) ranks.add(send.peer);
+    for (const receive of [...receives.items])
+      if (this.#group.left(receive.peer) && receive.waits) ranks.add(receive.peer);
+    for (const member of this.#pending?.missing() ?? []) {
+      // Looked at in this order, since a member may answer and then leave.
+      if (this.#group.left(member) && (this.#pending?.missing() ?? []).includes(member)) ranks.add(member);
+    }
+    if (ranks.size === 0) return undefined;
+    return { ranks: [...ranks].sort((a, b) => a - b), reason: 'closed its communicator or ended its thread' };
+  }
+
+  #needOpen(): void {
+    if (!this.#closed) return;
+    throw new CollectivesError({
+      code: 'collectives/closed',
+      message: 'this transport is closed',
+      value: this.rank,
+      remedy: 'attach or split again',
+    });
+  }
+
+  #needPeer(peer: number, tag: number): void {
+    this.#needOpen();
+    if (!Number.isInteger(peer) || peer < 0 || peer >= this.size || peer === this.rank) {
+      throw badChannel(`expected a peer of rank ${this.rank} below ${this.size}, got ${peer}`, peer);
+    }
+    if (!Number.isInteger(tag) || tag < 0 || tag >= TAG_LIMIT) {
+      throw badChannel(`expected a tag below ${TAG_LIMIT}, got ${tag}`, tag);
+    }
+  }
+}
+
+function badChannel(message: string, value: number): CollectivesError {
+  return new CollectivesError({
+    code: 'collectives/bad-config',
+    message,
+    value,
+    remedy: 'name another rank of this group and a free tag',
+  });
+}
+
+function reducible(dtype: Dtype): Exclude<Dtype, 'u8'> {
+  if (dtype !== 'u8') return dtype;
+  throw new CollectivesError({
+    code: 'collectives/bad-shape',
+    message: 'expected a dtype that can be reduced, got u8',
+    value: dtype,
+    remedy: 'view the bytes as f32, bf16, f16 or i32',
+  });
+}
