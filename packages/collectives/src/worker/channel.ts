@@ -3,6 +3,7 @@ import type { ReceiveChannel, SendChannel } from '../communicator/transport.js';
 import { type CollectivesError, MismatchError } from '../errors.js';
 import type { Group } from './group.js';
 import {
+  ABANDONED,
   MEMBER_STATE,
   OPEN,
   SLOT_ADDRESS,
@@ -43,6 +44,8 @@ export interface ChannelContext {
   readonly counters: TrafficCounters;
   readonly sends: ActiveList<WorkerSend>;
   readonly receives: ActiveList<WorkerReceive>;
+  /** Shared copies of private sources. */
+  readonly staging: Set<number>;
 }
 
 /**
@@ -79,7 +82,8 @@ export class WorkerSend implements SendChannel {
     this.#length = source.byteLength;
     const address = rank.addressOf(source);
     this.#staged = address < 0;
-    this.#address = this.#staged ? rank.heap.allocateDirty(source.byteLength) : address;
+    this.#address = this.#staged ? rank.allocateDirty(source.byteLength) : address;
+    if (this.#staged) context.staging.add(this.#address);
     this.#posted = Atomics.load(this.#words, this.#slot + SLOT_POSTED);
   }
 
@@ -120,12 +124,12 @@ export class WorkerSend implements SendChannel {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    const active = this.position !== IDLE;
-    if (active) this.#context.sends.remove(this);
-    if (!this.#staged) return;
-    // Only of a broken transport: the peer may be reading.
-    if (active) this.#context.group.keep(this.#address);
-    else this.#rank.heap.release(this.#address);
+    if (this.position !== IDLE) {
+      // Only of a broken transport: what the peer may be reading can change from now on.
+      this.#context.group.setState(ABANDONED);
+      this.#context.sends.remove(this);
+    }
+    if (this.#staged && this.#context.staging.delete(this.#address)) this.#rank.heap.release(this.#address);
   }
 }
 

@@ -51,7 +51,7 @@ export class Group {
   /** Lays out the block of a new group in this rank's heap; returns its address. */
   static create(rank: WorkerRank, worldRanks: readonly number[]): number {
     const size = worldRanks.length;
-    const address = rank.heap.allocate(groupBytes(size));
+    const address = rank.allocate(groupBytes(size));
     rank.words[address / 4 + GROUP_SIZE] = size;
     worldRanks.forEach((worldRank, member) => {
       rank.words[worldRankWord(address / 4, size, member)] = worldRank;
@@ -74,7 +74,7 @@ export class Group {
     const entry = chunkWord(this.#word, this.size, sender, receiver, tag);
     let chunk = Atomics.load(this.#words, entry) >>> 0;
     if (chunk === 0) {
-      const mine = this.#rank.heap.allocate(CHUNK_BYTES);
+      const mine = this.#rank.allocate(CHUNK_BYTES);
       chunk = Atomics.compareExchange(this.#words, entry, 0, mine) >>> 0;
       if (chunk === 0) {
         chunk = mine;
@@ -102,7 +102,7 @@ export class Group {
     const record = rankWord(this.#rank.world, this.worldRanks[member] as number);
     return (
       Atomics.load(this.#words, this.member(member) + MEMBER_STATE) >= CLOSED ||
-      Atomics.load(this.#words, record + RANK_STATE) === EXITED
+      Atomics.load(this.#words, record + RANK_STATE) >= EXITED
     );
   }
 
@@ -136,8 +136,8 @@ export class Group {
   }
 
   /**
-   * Frees what this rank kept for the group once every member has closed or is gone, and the block after all have done so. Returns
-   * whether nothing is left to free.
+   * Frees what this rank kept for the group once every member has closed or its thread has ended (one that was declared failed may
+   * still come back and write), and the block after all have done so. Returns whether nothing is left to free.
    */
   sweep(): boolean {
     if (this.#kept.length > 0) {
@@ -157,8 +157,7 @@ export class Group {
       const record = rankWord(this.#rank.world, this.worldRanks[member] as number);
       if (
         Atomics.load(this.#words, this.member(member) + MEMBER_STATE) < state &&
-        Atomics.load(this.#words, record + RANK_STATE) !== EXITED &&
-        Atomics.load(this.#words, record + RANK_FAILED) === 0
+        Atomics.load(this.#words, record + RANK_STATE) < EXITED
       ) {
         return false;
       }

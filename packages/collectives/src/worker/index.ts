@@ -1,4 +1,4 @@
-export { attachWorkerTransport } from './attach.js';
+export { type AttachOptions, attachWorkerCommunicator, attachWorkerTransport } from './attach.js';
 export {
   type LaunchOptions,
   launchWorkers,

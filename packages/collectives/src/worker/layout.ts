@@ -19,7 +19,7 @@ const WORLD_HEADER_LINES = 2;
 export const RANK_ACTIVITY = 0;
 /** 1 while the rank may be blocked, so that peers must wake it. */
 export const RANK_SLEEPING: number = LINE_WORDS;
-/** 0 not attached, 1 attached, 2 ended by itself. */
+/** 0 not attached, 1 attached, 2 has left, 3 failed and its thread has ended, so that it touches no memory any more. */
 export const RANK_STATE: number = 2 * LINE_WORDS;
 /** 1 once the rank is known to have failed; never goes back. */
 export const RANK_FAILED: number = 2 * LINE_WORDS + 1;
@@ -32,6 +32,7 @@ const RANK_LINES = 4;
 export const NOT_ATTACHED = 0;
 export const ATTACHED = 1;
 export const EXITED = 2;
+export const DEAD = 3;
 
 export function worldBytes(ranks: number): number {
   return (WORLD_HEADER_LINES + ranks * RANK_LINES) * LINE_BYTES;

@@ -42,7 +42,7 @@ export class Agreements {
     // Every member has read the payload before the last one: it began the agreement after that.
     if ((this.#capacity[half] as number) < payload.byteLength) {
       const capacity = Math.max(1024, payload.byteLength);
-      const address = this.#rank.heap.allocateDirty(capacity);
+      const address = this.#rank.allocateDirty(capacity);
       if (this.#capacity[half] !== 0) this.#rank.heap.release(this.#address[half] as number);
       this.#address[half] = address;
       this.#capacity[half] = capacity;

@@ -100,6 +100,12 @@ export class WorkerRank {
     return this.heap.allocate(bytes);
   }
 
+  /** Memory of this rank that holds whatever it held. */
+  allocateDirty(bytes: number): number {
+    if (this.#graveyard.length > 0) this.#sweep();
+    return this.heap.allocateDirty(bytes);
+  }
+
   /** Counts a transport of this rank. */
   opened(): void {
     this.#transports++;
@@ -110,15 +116,13 @@ export class WorkerRank {
     this.#graveyard.push(group);
     this.#sweep();
     if (--this.#transports > 0) return;
-    this.#forget();
-    this.#exited();
+    this.leave(true, '');
   }
 
   /** The thread ends: cleanly, so that only those that wait for this rank fail, or not. */
   leave(clean: boolean, reason: string): void {
     this.#forget();
-    if (clean) this.#exited();
-    else markFailed(this.words, this.world, this.ranks, this.rank, reason);
+    markEnded(this.words, this.world, this.ranks, this.rank, clean, reason);
   }
 
   #sweep(): void {
@@ -132,12 +136,6 @@ export class WorkerRank {
     if (attached.size === 0) process.off('exit', onExit).off('uncaughtExceptionMonitor', onError);
   }
 
-  #exited(): void {
-    Atomics.store(this.words, rankWord(this.world, this.rank) + RANK_STATE, EXITED);
-    Atomics.add(this.words, this.world + WORLD_CHANGES, 1);
-    wakeAll(this.words, this.world, this.ranks);
-  }
-
   /** Address of a view of the shared memory, -1 for any other array. */
   addressOf(view: Uint8Array): number {
     return view.buffer === this.memory ? view.byteOffset : -1;
@@ -145,7 +143,7 @@ export class WorkerRank {
 
   /** Address of three pieces of {@link BOUNCE_BYTES} for operands that lie elsewhere; used within one call only. */
   bounce(): number {
-    if (this.#bounce === 0) this.#bounce = this.heap.allocateDirty(3 * BOUNCE_BYTES);
+    if (this.#bounce === 0) this.#bounce = this.allocateDirty(3 * BOUNCE_BYTES);
     return this.#bounce;
   }
 

@@ -1,4 +1,5 @@
 import {
+  DEAD,
   EXITED,
   RANK_ACTIVITY,
   RANK_FAILED,
@@ -55,4 +56,23 @@ export function failureReason(words: Int32Array, world: number, rank: number): s
     Math.min(length, REASON_BYTES),
   ).slice();
   return new TextDecoder().decode(copy);
+}
+
+/** Records that the thread of a rank has ended: after a failure, or `clean`. */
+export function markEnded(
+  words: Int32Array,
+  world: number,
+  ranks: number,
+  rank: number,
+  clean: boolean,
+  reason: string,
+): void {
+  if (!clean) markFailed(words, world, ranks, rank, reason);
+  const state = rankWord(world, rank) + RANK_STATE;
+  if (Atomics.load(words, state) < EXITED) {
+    const failed = Atomics.load(words, rankWord(world, rank) + RANK_FAILED) !== 0;
+    Atomics.store(words, state, failed ? DEAD : EXITED);
+  }
+  Atomics.add(words, world + WORLD_CHANGES, 1);
+  wakeAll(words, world, ranks);
 }

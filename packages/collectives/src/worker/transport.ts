@@ -56,6 +56,7 @@ export class WorkerTransport implements Transport {
       counters: this.counters,
       sends: new ActiveList(),
       receives: new ActiveList(),
+      staging: new Set(),
     };
     rank.opened();
   }
@@ -173,8 +174,10 @@ export class WorkerTransport implements Transport {
     // First, so that no peer takes what now may be overwritten for a message.
     this.#group.setState(CLOSED);
     this.#agreements.close();
-    for (const address of this.#regions) this.#rank.heap.release(address);
-    this.#regions.clear();
+    for (const addresses of [this.#regions, this.#context.staging]) {
+      for (const address of addresses) this.#rank.heap.release(address);
+      addresses.clear();
+    }
     this.#rank.closed(this.#group);
   }
 

@@ -17,7 +17,7 @@ import {
   worldBytes,
   worldRankWord,
 } from './layout.js';
-import { markFailed, wakeAll } from './signals.js';
+import { markEnded, markFailed } from './signals.js';
 
 const DEFAULT_BYTES_PER_RANK = 256 << 20;
 const LEAST_BYTES_PER_RANK = 1 << 16;
@@ -152,14 +152,7 @@ export class WorkerWorld {
    */
   ended(rank: number, clean: boolean, reason: string): void {
     this.#need(rank);
-    if (!clean) {
-      this.fail(rank, reason);
-      return;
-    }
-    const world = this.#worldOffset / 4;
-    Atomics.store(this.#words, rankWord(world, rank) + RANK_STATE, EXITED);
-    Atomics.add(this.#words, world + WORLD_CHANGES, 1);
-    wakeAll(this.#words, world, this.ranks);
+    markEnded(this.#words, this.#worldOffset / 4, this.ranks, rank, clean, reason);
   }
 
   #need(rank: number): void {
