@@ -10,9 +10,8 @@ import {
   RANK_SLEEPING,
   RANK_STATE,
   rankWord,
-  WORLD_CHANGES,
 } from './layout.js';
-import { markFailed, wakeAll } from './signals.js';
+import { markEnded } from './signals.js';
 import { sleepUntil } from './sleep.js';
 import type { WorkerHandle } from './world.js';
 

@@ -38,6 +38,9 @@ export class WorkerTransport implements Transport {
   #pending: Pending<unknown> | undefined;
   #splits: number = 0;
   #seenChanges: number = 0;
+  #seenCloses: number = 0;
+  /** Members that have left. */
+  #departed: readonly number[] = [];
   #failure: TransportFailure | undefined;
   #closed: boolean = false;
 
@@ -149,9 +152,14 @@ export class WorkerTransport implements Transport {
 
   failure(): TransportFailure | undefined {
     const { words, world } = this.#rank;
-    if (Atomics.load(words, world + WORLD_CHANGES) !== this.#seenChanges) this.#look();
-    if (this.#failure !== undefined) return this.#failure;
-    if (this.#departures()) this.#failure = this.#expectations();
+    const changes = Atomics.load(words, world + WORLD_CHANGES);
+    const closes = Atomics.load(words, this.#group.header(GROUP_CLOSED));
+    if (changes !== this.#seenChanges || closes !== this.#seenCloses) {
+      this.#seenChanges = changes;
+      this.#seenCloses = closes;
+      this.#look();
+    }
+    if (this.#failure === undefined && this.#departed.length > 0) this.#failure = this.#expectations();
     return this.#failure;
   }
 
@@ -183,17 +191,12 @@ export class WorkerTransport implements Transport {
 
   readonly #child = (group: Group): Transport => new WorkerTransport(this.#rank, group, this.#worldTopology);
 
-  /** Whether a member has closed this group, or a rank of the world has ended. */
-  #departures(): boolean {
-    return this.#seenChanges > 0 || Atomics.load(this.#rank.words, this.#group.header(GROUP_CLOSED)) > 0;
-  }
-
-  /** Looks for members that failed. */
+  /** Looks for members that failed or left. */
   #look(): void {
     const { words, world } = this.#rank;
-    this.#seenChanges = Atomics.load(words, world + WORLD_CHANGES);
-    const ranks: number[] = [];
-    for (let member = 0; member < this.size; member++) if (this.#group.failed(member)) ranks.push(member);
+    const members = Array.from({ length: this.size }, (_, member) => member);
+    const ranks = members.filter((member) => this.#group.failed(member));
+    this.#departed = members.filter((member) => member !== this.rank && this.#group.left(member));
     if (ranks.length === 0) return;
     const reasons = new Set(
       ranks.map((member) => failureReason(words, world, this.#group.worldRanks[member] as number)),
@@ -201,19 +204,17 @@ export class WorkerTransport implements Transport {
     this.#failure = { ranks, reason: [...reasons].join('; ') };
   }
 
-  /** Looks for members that left although this rank still expects something of them. */
+  /** Members that left although this rank still expects something of them. */
   #expectations(): TransportFailure | undefined {
-    const ranks = new Set<number>();
     const { sends, receives } = this.#context;
-    for (const send of [...sends.items]) if (this.#group.left(send.peer) && send.waits) ranks.add(send.peer);
-    for (const receive of [...receives.items])
-      if (this.#group.left(receive.peer) && receive.waits) ranks.add(receive.peer);
-    for (const member of this.#pending?.missing() ?? []) {
-      // Looked at in this order, since a member may answer and then leave.
-      if (this.#group.left(member) && (this.#pending?.missing() ?? []).includes(member)) ranks.add(member);
-    }
-    if (ranks.size === 0) return undefined;
-    return { ranks: [...ranks].sort((a, b) => a - b), reason: 'closed its communicator or ended its thread' };
+    const expected = (member: number): boolean =>
+      // A member may answer and then leave: what it left behind is looked at after it is known to have left.
+      this.#pending?.missing().includes(member) === true ||
+      sends.items.some((send) => send.peer === member && send.waits) ||
+      [...receives.items].some((receive) => receive.peer === member && receive.waits);
+    const ranks = this.#departed.filter(expected);
+    if (ranks.length === 0) return undefined;
+    return { ranks, reason: 'closed its communicator or ended its thread' };
   }
 
   #needOpen(): void {

@@ -3,15 +3,11 @@ import { Arena, MAXIMUM_ARENA_BYTES, type WasmMemory } from '@moestack/kernels';
 import { createTopology, type Topology, uniformTopology } from '../communicator/topology.js';
 import { CollectivesError } from '../errors.js';
 import {
-  EXITED,
   GROUP_SIZE,
   groupBytes,
   LINE_BYTES,
   MAGIC,
   MAXIMUM_RANKS,
-  RANK_STATE,
-  rankWord,
-  WORLD_CHANGES,
   WORLD_MAGIC,
   WORLD_RANKS,
   worldBytes,
