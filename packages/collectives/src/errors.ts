@@ -117,3 +117,12 @@ export class CollectivesTimeoutError extends CollectivesError {
     return hasErrorMarker(error, timeoutMarker);
   }
 }
+
+/** A message that does not fit where it should go. */
+export function messageTooLong(peer: number, bytes: number, room: number): MismatchError {
+  return new MismatchError(
+    'length',
+    [peer],
+    `rank ${peer} sent ${bytes} bytes into a receive of ${room} bytes`,
+  );
+}

@@ -10,6 +10,7 @@ export type {
   WaitOptions,
 } from './communicator/communicator.js';
 export { type Traffic, TrafficCounters, type TrafficReport } from './communicator/counters.js';
+export { type CommunicatorOptions, createCommunicator } from './communicator/create-communicator.js';
 export {
   bytesPerElement,
   type Dtype,
@@ -37,6 +38,7 @@ export type {
   Transport,
   TransportFailure,
 } from './communicator/transport.js';
+export { blockUntil, type Waitable, waitUntil } from './communicator/waiting.js';
 export {
   CollectivesError,
   type CollectivesErrorCode,
@@ -44,6 +46,9 @@ export {
   MismatchError,
   PeerFailureError,
 } from './errors.js';
+export { createLoopback, type LoopbackOptions } from './loopback/create-loopback.js';
+export { finishTogether, runTogether } from './loopback/run-together.js';
+export { type Choice, chooseAlgorithm, estimateSeconds } from './schedule/choose-algorithm.js';
 export {
   algorithmsOf,
   createSchedule,
@@ -62,3 +67,5 @@ export type {
   ScheduleTotals,
   SendStep,
 } from './schedule/ir.js';
+export { defaultLinkFit, type LinkFit, type LinkModel } from './schedule/link-fit.js';
+export * from './moe/index.js';

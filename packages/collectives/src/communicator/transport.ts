@@ -58,7 +58,7 @@ export interface FusedReduction {
   readonly left: Uint8Array;
 }
 
-/** A local reduction bound to its operands, `target = left ⊕ right`; `run()` allocates nothing. */
+/** Local work bound to its operands, a reduction `target = left ⊕ right` or a copy; `run()` allocates nothing. */
 export interface BoundReduction {
   run(): void;
 }
@@ -73,10 +73,14 @@ export interface Pending<T> {
   missing(): readonly number[];
 }
 
-/** Ranks of a transport known to have failed. */
+/** Ranks of a transport known to have failed, or to have left. */
 export interface TransportFailure {
-  /** Ascending, never empty; grows. */
+  /** Failed ranks, ascending; grows. Any entry breaks the transport. */
   readonly ranks: readonly number[];
+  /**
+   * Ranks that called `close`, ascending. That is no failure by itself: what they sent before still arrives, and only who waits for one of them fails.
+   */
+  readonly departed?: readonly number[];
   /** Why, one line. */
   readonly reason: string;
   readonly cause?: unknown;
@@ -166,6 +170,8 @@ export interface Transport {
     left: Uint8Array,
     right: Uint8Array,
   ): BoundReduction | undefined;
+  /** A faster local copy than `target.set(source)` for these operands (same length, no overlap), or undefined. */
+  bindCopy?(target: Uint8Array, source: Uint8Array): BoundReduction | undefined;
   /** A native operation, where the engine has one. */
   openNative?(request: NativeRequest): NativeOperation;
 
@@ -215,6 +221,6 @@ export interface Transport {
    * that nothing writes the caller's regions afterwards, or keep them alive; mpi ends the job.
    */
   abandon(error: Error): void;
-  /** Not collective. Idempotent. Peers that still expect messages see this rank as failed (reason: closed). */
+  /** Not collective. Idempotent. What was sent is still delivered; peers that wait for more see this rank as departed. */
   close(): void;
 }
