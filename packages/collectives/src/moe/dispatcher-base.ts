@@ -1,6 +1,6 @@
 import type { Communicator, RunOptions, WaitOptions } from '../communicator/communicator.js';
-import { TrafficCounters } from '../communicator/counters.js';
-import type { Transport } from '../communicator/transport.js';
+import type { TrafficCounters } from '../communicator/counters.js';
+import type { Pending, Transport } from '../communicator/transport.js';
 import { blockUntil, waitUntil } from '../communicator/waiting.js';
 import { CollectivesError } from '../errors.js';
 import type { DispatcherConfig } from './config.js';
@@ -113,10 +113,43 @@ export abstract class DispatcherBase {
     for (const counters of Object.values(this.counters) as TrafficCounters[]) counters.reset();
   }
 
-  /** Frees channels and buffers; not collective. Call it when every exchange is complete. Idempotent. */
-  close(): void {
-    this.#closed = true;
+  /**
+   * Waits until every rank closes, since a rank that went first would look failed to ranks that are not done, then frees channels and buffers.
+   * Collective; without the others, or after a failure, it frees at once or when the time is over. Idempotent.
+   */
+  async close(options: WaitOptions = {}): Promise<void> {
+    const farewell = this.#farewell();
+    if (farewell === undefined) return;
+    const timeoutSeconds = options.timeoutSeconds ?? this.#comm.timeoutSeconds;
+    try {
+      await waitUntil(this.transport, 'close', farewell, { ...options, timeoutSeconds, tolerateFailure: true });
+    } catch {
+      // The others are gone or late: nothing is left to wait for.
+    }
     this.#comm.close();
+  }
+
+  /** {@link DispatcherBase.close} for ranks in their own thread or process: blocks. */
+  closeSync(options: RunOptions = {}): void {
+    const farewell = this.#farewell();
+    if (farewell === undefined) return;
+    try {
+      blockUntil(this.transport, 'close', farewell, options.timeoutSeconds ?? this.#comm.timeoutSeconds, true);
+    } catch {
+      // As in close().
+    }
+    this.#comm.close();
+  }
+
+  /** Something to wait for before closing, unless there is nothing to close or nobody to wait for. */
+  #farewell(): Pending<unknown> | undefined {
+    if (this.#closed) return undefined;
+    this.#closed = true;
+    if (this.#broken === undefined && this.#active.length === 0 && this.transport.failure() === undefined) {
+      return this.transport.agree(new Uint8Array(0));
+    }
+    this.#comm.close();
+    return undefined;
   }
 
   /** @internal */

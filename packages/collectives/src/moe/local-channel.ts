@@ -19,7 +19,8 @@ class LocalState {
   readonly target: Uint8Array;
   sending = false;
   receiving = false;
-  bytes = 0;
+  sentBytes = 0;
+  receivedBytes = 0;
 
   constructor(transport: Transport, source: Uint8Array, target: Uint8Array) {
     this.transport = transport;
@@ -29,10 +30,11 @@ class LocalState {
 
   deliver(): void {
     if (!this.sending || !this.receiving) return;
-    this.target.set(this.source.subarray(0, this.bytes));
+    this.target.set(this.source.subarray(0, this.sentBytes));
     this.sending = false;
     this.receiving = false;
-    this.transport.counters.countSelf(this.bytes);
+    this.receivedBytes = this.sentBytes;
+    this.transport.counters.countSelf(this.sentBytes);
   }
 }
 
@@ -46,11 +48,11 @@ class LocalSend implements SendChannel {
   }
 
   get transferredBytes(): number {
-    return this.#state.bytes;
+    return this.#state.sentBytes;
   }
 
   start(bytes: number = this.#state.source.length): void {
-    this.#state.bytes = bytes;
+    this.#state.sentBytes = bytes;
     this.#state.sending = true;
     this.#state.deliver();
   }
@@ -72,7 +74,7 @@ class LocalReceive implements ReceiveChannel {
   }
 
   get transferredBytes(): number {
-    return this.#state.bytes;
+    return this.#state.receivedBytes;
   }
 
   start(): void {
