@@ -108,9 +108,15 @@ export abstract class DispatcherBase {
     this.#active.length = kept;
   }
 
+  /** Everything that the transport below has counted; the sum of {@link DispatcherBase.counters}. */
+  get transportCounters(): TrafficCounters {
+    return this.transport.counters;
+  }
+
   /** Sets the counters to zero. */
   resetCounters(): void {
     for (const counters of Object.values(this.counters) as TrafficCounters[]) counters.reset();
+    this.transport.counters.reset();
   }
 
   /**
