@@ -7,6 +7,7 @@ export {
 export * from './errors.js';
 export { GenerationConfig } from './generation-config.js';
 export { type JsonSchema, persistedSchemas, toJsonSchema } from './json-schema.js';
+export { LinkTraffic, PhaseTraffic, TrafficByLink, TrafficReport } from './traffic-report.js';
 export {
   decodeBase64,
   encodeBase64,

@@ -1,12 +1,15 @@
 import type { DispatchMode } from '../moe/config.js';
 import { type DispatchCost, dispatchCost } from './dispatch-cost.js';
-import { interpolateLowLatencyUs, leaveOneOutErrors, type LowLatencyPhase } from './interpolation.js';
+import { interpolateLowLatencyUs, type LowLatencyPhase, leaveOneOutErrors } from './interpolation.js';
 import { type ClusterLinks, h800LowLatency, h800Normal } from './links.js';
 import { deepEpPublished } from './published.js';
 
 /** One published figure beside what the model says. */
 export interface CalibrationRow {
-  readonly method: 'normal, two rates' | 'low latency, alpha-beta' | 'low latency, interpolation without the row';
+  readonly method:
+    | 'normal, two rates'
+    | 'low latency, alpha-beta'
+    | 'low latency, interpolation without the row';
   readonly ranks: number;
   readonly phase: LowLatencyPhase;
   readonly unit: 'GB/s' | 'us';
@@ -46,7 +49,12 @@ export function normalCalibration(links: ClusterLinks = h800Normal): Calibration
   const { normal, ranksPerNode } = deepEpPublished;
   return normal.rows.flatMap((row) =>
     (['dispatch', 'combine'] as const).map((phase) => {
-      const cost = price(row.ranks === ranksPerNode ? 'direct' : 'hierarchical', row.ranks, normal.tokensPerRank, links);
+      const cost = price(
+        row.ranks === ranksPerNode ? 'direct' : 'hierarchical',
+        row.ranks,
+        normal.tokensPerRank,
+        links,
+      );
       const destinations = row.bottleneck === 'nvlink' ? cost.fanout.ranks : cost.fanout.nodes;
       const logical = normal.tokensPerRank * destinations * publishedRowBytes(phase);
       const predicted = logical / cost[phase].seconds / 1e9;
@@ -92,7 +100,9 @@ export function interpolationCalibration(): CalibrationRow[] {
   const { rows } = deepEpPublished.lowLatency;
   return rows.flatMap((row, index) =>
     (['dispatch', 'combine'] as const).map((phase) => {
-      const { error, extrapolated } = leaveOneOutErrors(phase)[index] as ReturnType<typeof leaveOneOutErrors>[number];
+      const { error, extrapolated } = leaveOneOutErrors(phase)[index] as ReturnType<
+        typeof leaveOneOutErrors
+      >[number];
       const published = interpolateLowLatencyUs(row.ranks, phase);
       return {
         method: 'low latency, interpolation without the row' as const,

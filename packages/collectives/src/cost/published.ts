@@ -22,7 +22,11 @@ export const deepEpPublished: {
   readonly hidden: number;
   readonly topK: number;
   readonly experts: number;
-  readonly normal: { readonly tokensPerRank: number; readonly nodeLimit: number; readonly rows: readonly NormalRow[] };
+  readonly normal: {
+    readonly tokensPerRank: number;
+    readonly nodeLimit: number;
+    readonly rows: readonly NormalRow[];
+  };
   readonly lowLatency: { readonly tokensPerRank: number; readonly rows: readonly LowLatencyRow[] };
 } = {
   ranksPerNode: 8,

@@ -73,7 +73,10 @@ function configFor(comm: Communicator, options: DispatcherOptions): DispatcherCo
   if (ranksPerNode === 0 && options.mode === 'hierarchical') {
     throw invalidConfig('mode', options.mode, 'direct or low-latency on nodes of different sizes');
   }
-  return resolveConfig(options, ranksPerNode === 0 ? { nodes: 1, ranksPerNode: size } : { nodes, ranksPerNode });
+  return resolveConfig(
+    options,
+    ranksPerNode === 0 ? { nodes: 1, ranksPerNode: size } : { nodes, ranksPerNode },
+  );
 }
 
 function open(

@@ -1,8 +1,8 @@
 import { MismatchError } from '../errors.js';
 import { type Biases, BiasRows } from './combine-input.js';
-import { SLOT_TAGS, type SlotEnvironment, peersFrom } from './environment.js';
-import { copyAligned, MessageBuffer, RowView } from './message-buffer.js';
+import { peersFrom, SLOT_TAGS, type SlotEnvironment } from './environment.js';
 import { combineMessage, type MessageFormat } from './message.js';
+import { copyAligned, MessageBuffer, RowView } from './message-buffer.js';
 import type { Phase } from './phase.js';
 import type { Route } from './route.js';
 import { RowSum } from './rows.js';

@@ -1,11 +1,11 @@
-import { SLOT_TAGS, type SlotEnvironment, peersFrom } from './environment.js';
+import { peersFrom, SLOT_TAGS, type SlotEnvironment } from './environment.js';
 import { type DispatchLayout, layoutInto } from './layout.js';
-import type { MessageBuffer } from './message-buffer.js';
 import { dispatchMessage } from './message.js';
+import type { MessageBuffer } from './message-buffer.js';
 import { type CountRows, Notify } from './notify.js';
 import type { Phase } from './phase.js';
-import type { ReceivedRows } from './received-rows.js';
 import { exceedsCapacity, setReceiveOffsets } from './receive-counts.js';
+import type { ReceivedRows } from './received-rows.js';
 import type { Route } from './route.js';
 import { type MessageSource, openStreams, type Streams, unfinished } from './streams.js';
 import type { TokenPacker } from './token-packer.js';

@@ -128,7 +128,11 @@ export abstract class DispatcherBase {
     if (farewell === undefined) return;
     const timeoutSeconds = options.timeoutSeconds ?? this.#comm.timeoutSeconds;
     try {
-      await waitUntil(this.transport, 'close', farewell, { ...options, timeoutSeconds, tolerateFailure: true });
+      await waitUntil(this.transport, 'close', farewell, {
+        ...options,
+        timeoutSeconds,
+        tolerateFailure: true,
+      });
     } catch {
       // The others are gone or late: nothing is left to wait for.
     }
@@ -140,7 +144,13 @@ export abstract class DispatcherBase {
     const farewell = this.#farewell();
     if (farewell === undefined) return;
     try {
-      blockUntil(this.transport, 'close', farewell, options.timeoutSeconds ?? this.#comm.timeoutSeconds, true);
+      blockUntil(
+        this.transport,
+        'close',
+        farewell,
+        options.timeoutSeconds ?? this.#comm.timeoutSeconds,
+        true,
+      );
     } catch {
       // As in close().
     }

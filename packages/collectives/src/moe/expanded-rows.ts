@@ -1,8 +1,8 @@
 import type { Transport } from '../communicator/transport.js';
 import { alignUp } from './checks.js';
 import { type DispatcherConfig, SCALE_BLOCK } from './config.js';
-import { copyAligned, MessageBuffer, RowView } from './message-buffer.js';
 import { rowBytes } from './message.js';
+import { copyAligned, MessageBuffer, RowView } from './message-buffer.js';
 import type { ReceivedRows, RowArray } from './received-rows.js';
 import type { Route } from './route.js';
 import { RowSum } from './rows.js';
@@ -48,8 +48,7 @@ export class ExpandedRows implements ExpandedLayout {
 
   constructor(transport: Transport, config: DispatcherConfig) {
     const { localExperts, topK, maxReceiveTokens, hidden, payload, expertAlignment } = config;
-    const capacity =
-      maxReceiveTokens * topK + localExperts * (expertAlignment - 1);
+    const capacity = maxReceiveTokens * topK + localExperts * (expertAlignment - 1);
     this.#config = config;
     const bytes = transport.allocate(capacity * rowBytes(payload, hidden));
     this.#data = new MessageBuffer(bytes);
@@ -83,7 +82,13 @@ export class ExpandedRows implements ExpandedLayout {
       const row = (i / topK) | 0;
       copyAligned(received.data, row * bytes, this.#data, target * bytes, bytes);
       if (this.#scaleBuffer !== undefined) {
-        copyAligned(received.scaleBuffer!, row * scaleBytes, this.#scaleBuffer, target * scaleBytes, scaleBytes);
+        copyAligned(
+          received.scaleBuffer!,
+          row * scaleBytes,
+          this.#scaleBuffer,
+          target * scaleBytes,
+          scaleBytes,
+        );
       }
     }
     if (!zeroPadding) return;

@@ -1,7 +1,7 @@
 import type { DispatcherConfig } from './config.js';
 import { SLOT_TAGS, type SlotEnvironment } from './environment.js';
-import { copyAligned, type MessageBuffer } from './message-buffer.js';
 import { dispatchMessage, type MessageFormat } from './message.js';
+import { copyAligned, type MessageBuffer } from './message-buffer.js';
 import type { Route } from './route.js';
 import { type MessageSource, openStreams, type Streams, unfinished } from './streams.js';
 import type { TokenPacker } from './token-packer.js';
@@ -185,8 +185,17 @@ export class Forwarder implements MessageSource {
       if (node === this.#node) continue;
       const stream = this.#fromNodes.receive[this.#sourceOf(node)]!;
       const first = route.entryOffsets[node]!;
-      const listed = !this.#parsing || node < this.#parseNode ? stream.reach : node > this.#parseNode ? 0 : this.#parseIndex;
-      while (stream.index < listed && stream.index < stream.reach && !this.#needed(route, first + stream.index)) {
+      const listed =
+        !this.#parsing || node < this.#parseNode
+          ? stream.reach
+          : node > this.#parseNode
+            ? 0
+            : this.#parseIndex;
+      while (
+        stream.index < listed &&
+        stream.index < stream.reach &&
+        !this.#needed(route, first + stream.index)
+      ) {
         stream.next();
       }
     }
@@ -195,7 +204,10 @@ export class Forwarder implements MessageSource {
   #needed(route: Route, entry: number): boolean {
     for (let local = 0; local < this.locals.length; local++) {
       const next = this.#packed[local]!;
-      if (next < route.forwardCounts[local]! && route.forwardEntries[local * route.entryCapacity + next]! <= entry) {
+      if (
+        next < route.forwardCounts[local]! &&
+        route.forwardEntries[local * route.entryCapacity + next]! <= entry
+      ) {
         return true;
       }
     }

@@ -1,8 +1,8 @@
 import { BiasRows } from './combine-input.js';
 import { addWeights, CombinePacker, type CombineRows, needToken } from './direct-combine.js';
 import { peersFrom, SLOT_TAGS, type SlotEnvironment } from './environment.js';
-import { MessageBuffer, RowView } from './message-buffer.js';
 import { combineMessage, type MessageFormat } from './message.js';
+import { MessageBuffer, RowView } from './message-buffer.js';
 import { NodeMerger } from './node-merger.js';
 import type { Phase } from './phase.js';
 import type { Route } from './route.js';

@@ -1,8 +1,8 @@
-import { SLOT_TAGS, type SlotEnvironment, peersFrom } from './environment.js';
+import { peersFrom, SLOT_TAGS, type SlotEnvironment } from './environment.js';
 import { Forwarder } from './forwarder.js';
 import { type DispatchLayout, layoutInto } from './layout.js';
-import type { MessageBuffer } from './message-buffer.js';
 import { dispatchMessage } from './message.js';
+import type { MessageBuffer } from './message-buffer.js';
 import { type CountRows, Notify } from './notify.js';
 import type { Phase } from './phase.js';
 import { exceedsCapacity, setReceiveOffsets } from './receive-counts.js';
@@ -163,7 +163,8 @@ export class HierarchicalDispatch implements Phase, MessageSource, CountRows {
     for (let rank = 0; rank < ranks; rank++) this.#route!.counts[peer * ranks + rank] = row[start + rank]!;
     this.#forNode[peer] = row[start + ranks + this.#node]!;
     const experts = start + ranks + nodes;
-    for (let e = 0; e < localExperts; e++) this.tokensPerExpert[e] = this.tokensPerExpert[e]! + row[experts + e]!;
+    for (let e = 0; e < localExperts; e++)
+      this.tokensPerExpert[e] = this.tokensPerExpert[e]! + row[experts + e]!;
   }
 
   missing(out: Set<number>): void {

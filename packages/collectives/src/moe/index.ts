@@ -31,3 +31,12 @@ export {
 } from './normal-dispatcher.js';
 export type { RowArray } from './received-rows.js';
 export type { DispatchCounters } from './slot-counters.js';
+export {
+  type PhaseTrafficSummary,
+  type RankCounters,
+  snapshotCounters,
+  type TokenTraffic,
+  type TokenTrafficByLink,
+  type TrafficSummary,
+  trafficReport,
+} from './traffic.js';

@@ -1,6 +1,6 @@
 import { peersFrom, SLOT_TAGS, type SlotEnvironment } from './environment.js';
-import { copyAligned, MessageBuffer, RowView } from './message-buffer.js';
 import { combineMessage, type MessageFormat } from './message.js';
+import { copyAligned, MessageBuffer, RowView } from './message-buffer.js';
 import type { Phase } from './phase.js';
 import type { Route } from './route.js';
 import { RowSum } from './rows.js';
@@ -104,7 +104,8 @@ export class LowLatencyCombine implements Phase, MessageSource {
     const { localExperts, ranks, maxTokensPerRank } = this.#env.config;
     let expert = 0;
     let at = index;
-    for (; at >= route.received[expert * ranks + peer]!; expert++) at -= route.received[expert * ranks + peer]!;
+    for (; at >= route.received[expert * ranks + peer]!; expert++)
+      at -= route.received[expert * ranks + peer]!;
     if (expert >= localExperts) return false;
     const row = expert * ranks * maxTokensPerRank + route.begins[expert * ranks + peer]! + at;
     copyAligned(this.#x, row * this.#format.bytes, target, offset, this.#format.bytes);

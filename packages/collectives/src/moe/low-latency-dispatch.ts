@@ -4,8 +4,8 @@ import { type DispatcherConfig, SCALE_BLOCK } from './config.js';
 import { peersFrom, SLOT_TAGS, type SlotEnvironment } from './environment.js';
 import { Fp8Caster } from './fp8-cast.js';
 import { checkSelections } from './layout.js';
-import { copyAligned, MessageBuffer, RowView } from './message-buffer.js';
 import { dispatchMessage, type MessageFormat, rowBytes } from './message.js';
+import { copyAligned, MessageBuffer, RowView } from './message-buffer.js';
 import { type CountRows, Notify } from './notify.js';
 import type { Phase } from './phase.js';
 import type { RowArray } from './received-rows.js';
@@ -272,7 +272,14 @@ export class LowLatencyDispatch implements Phase, MessageSource, CountRows {
       if (x instanceof Float32Array) {
         this.#caster!.castF32(x, token * hidden, codes, token * hidden, scales, token * tiles);
       } else {
-        this.#caster!.castBf16(x as Uint16Array, token * hidden, codes, token * hidden, scales, token * tiles);
+        this.#caster!.castBf16(
+          x as Uint16Array,
+          token * hidden,
+          codes,
+          token * hidden,
+          scales,
+          token * tiles,
+        );
       }
     }
   }

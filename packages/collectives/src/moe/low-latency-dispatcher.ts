@@ -154,9 +154,14 @@ export class LowLatencyDispatcher extends DispatcherBase {
     const source = handle?.routeOf(this);
     const tokens = source?.tokens ?? input.tokens ?? topkIdx!.length / config.topK;
     if (!Number.isInteger(tokens) || tokens < 0 || tokens > config.maxTokensPerRank) {
-      throw invalidInput('tokens', `an integer from 0 to maxTokensPerRank = ${config.maxTokensPerRank}`, tokens);
+      throw invalidInput(
+        'tokens',
+        `an integer from 0 to maxTokensPerRank = ${config.maxTokensPerRank}`,
+        tokens,
+      );
     }
-    const format = config.payload === 'fp8' ? (input.x instanceof Float32Array ? 'f32' : 'bf16') : config.payload;
+    const format =
+      config.payload === 'fp8' ? (input.x instanceof Float32Array ? 'f32' : 'bf16') : config.payload;
     checkRows('x', input.x, format, tokens * config.hidden);
     slot.mask.set(this.#mask);
     slot.generation++;
@@ -205,7 +210,8 @@ export class LowLatencyDispatcher extends DispatcherBase {
     needElements('topkWeights', input.topkWeights, route.tokens * topK);
     const out = input.out ?? slot.out;
     checkRows('out', out, combinePayload, route.tokens * hidden);
-    if (out.byteOffset % 4 !== 0) throw invalidInput('out', 'an array that starts at a multiple of 4 bytes', out.byteOffset);
+    if (out.byteOffset % 4 !== 0)
+      throw invalidInput('out', 'an array that starts at a multiple of 4 bytes', out.byteOffset);
     slot.mask.set(this.#mask);
     slot.busy = true;
     slot.route = route;

@@ -1,7 +1,7 @@
 import { addWeights, needToken } from './direct-combine.js';
 import type { SlotEnvironment } from './environment.js';
-import { MessageBuffer } from './message-buffer.js';
 import { combineMessage, type MessageFormat } from './message.js';
+import { MessageBuffer } from './message-buffer.js';
 import type { Route } from './route.js';
 import { RowSum } from './rows.js';
 import type { MessageSource, Streams } from './streams.js';

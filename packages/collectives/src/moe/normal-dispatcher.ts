@@ -212,7 +212,11 @@ export class Dispatcher extends DispatcherBase {
   #tokensOf(input: DispatchInput): number {
     const tokens = input.tokens ?? input.topkIdx!.length / this.config.topK;
     if (!Number.isInteger(tokens) || tokens < 0 || tokens > this.config.maxTokensPerRank) {
-      throw invalidInput('tokens', `an integer from 0 to maxTokensPerRank = ${this.config.maxTokensPerRank}`, tokens);
+      throw invalidInput(
+        'tokens',
+        `an integer from 0 to maxTokensPerRank = ${this.config.maxTokensPerRank}`,
+        tokens,
+      );
     }
     return tokens;
   }
@@ -279,7 +283,8 @@ export class Dispatcher extends DispatcherBase {
     for (const bias of biases) checkRows('biases', bias, combinePayload, route.tokens * hidden);
     const out = input.out ?? slot.out;
     checkRows('out', out, combinePayload, route.tokens * hidden);
-    if (out.byteOffset % 4 !== 0) throw invalidInput('out', 'an array that starts at a multiple of 4 bytes', out.byteOffset);
+    if (out.byteOffset % 4 !== 0)
+      throw invalidInput('out', 'an array that starts at a multiple of 4 bytes', out.byteOffset);
     return {
       x: input.x ?? this.#reduceExpanded(input, route),
       topkWeights: input.topkWeights,
@@ -293,7 +298,11 @@ export class Dispatcher extends DispatcherBase {
     const { hidden } = this.config;
     const owner = this.#dispatches.find((slot) => slot.route === route);
     if (owner?.expanded === undefined) {
-      throw invalidInput('expanded', 'a handle of an expanded dispatch that was not retained', 'another handle');
+      throw invalidInput(
+        'expanded',
+        'a handle of an expanded dispatch that was not retained',
+        'another handle',
+      );
     }
     const y = input.expanded!;
     checkRows('expanded', y, y instanceof Float32Array ? 'f32' : 'bf16', owner.expanded.rows * hidden);

@@ -1,7 +1,7 @@
 import type { Transport } from '../communicator/transport.js';
 import { type DispatcherConfig, SCALE_BLOCK } from './config.js';
-import { copyAligned, MessageBuffer } from './message-buffer.js';
 import { dispatchMessage, type MessageFormat, rowBytes } from './message.js';
+import { copyAligned, MessageBuffer } from './message-buffer.js';
 
 /** Rows of a payload: float32 values, bfloat16 codes or E4M3 codes. */
 export type RowArray = Float32Array | Uint16Array | Uint8Array;
@@ -27,12 +27,7 @@ export class ReceivedRows {
     this.#rowBytes = rowBytes(payload, hidden);
     const bytes = transport.allocate(rows * this.#rowBytes);
     this.data = new MessageBuffer(bytes);
-    this.x =
-      payload === 'f32'
-        ? this.data.f32
-        : payload === 'bf16'
-          ? this.data.u16
-          : bytes;
+    this.x = payload === 'f32' ? this.data.f32 : payload === 'bf16' ? this.data.u16 : bytes;
     if (payload === 'fp8') {
       this.scaleBuffer = new MessageBuffer(transport.allocate((rows * hidden * 4) / SCALE_BLOCK));
       this.scales = this.scaleBuffer.f32;

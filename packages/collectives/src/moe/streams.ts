@@ -62,7 +62,7 @@ export class SendStream {
       }
       const left = this.#total - this.#packed;
       if (left === 0 && !this.#owesEmpty) return true;
-      const count = left < this.#chunk ? left : this.#chunk;
+      const count = Math.min(left, this.#chunk);
       while (this.#filled < count) {
         const index = this.#packed + this.#filled;
         if (!source.pack(this.peer, index, this.buffer, this.#filled * this.#messageBytes)) return false;

@@ -1,7 +1,7 @@
 import { invalidInput, needElements } from './checks.js';
 import { type DispatcherConfig, SCALE_BLOCK } from './config.js';
-import { copyAligned, MessageBuffer, RowView } from './message-buffer.js';
 import { dispatchMessage, type MessageFormat, rowBytes } from './message.js';
+import { copyAligned, MessageBuffer, RowView } from './message-buffer.js';
 import type { RowArray } from './received-rows.js';
 
 /** What a normal dispatch sends, before routing. */
@@ -13,7 +13,12 @@ export interface TokenRows {
 }
 
 /** Checks that rows have the payload's type and length. */
-export function checkRows(name: string, rows: RowArray, format: 'f32' | 'bf16' | 'fp8', length: number): void {
+export function checkRows(
+  name: string,
+  rows: RowArray,
+  format: 'f32' | 'bf16' | 'fp8',
+  length: number,
+): void {
   const kind = format === 'f32' ? Float32Array : format === 'bf16' ? Uint16Array : Uint8Array;
   if (!(rows instanceof kind)) {
     const got = (rows as object | undefined)?.constructor?.name;
@@ -48,7 +53,11 @@ export class TokenPacker {
     checkRows('x', rows.x, payload, tokens * hidden);
     if (payload === 'fp8') {
       if (!(rows.scales instanceof Float32Array)) {
-        throw invalidInput('scales', 'a Float32Array with one scale for each 128 channels', typeof rows.scales);
+        throw invalidInput(
+          'scales',
+          'a Float32Array with one scale for each 128 channels',
+          typeof rows.scales,
+        );
       }
       needElements('scales', rows.scales, (tokens * hidden) / SCALE_BLOCK);
     } else if (rows.scales !== undefined) {

@@ -112,8 +112,12 @@ describe.each(['direct', 'hierarchical'] as const)('%s', (mode) => {
       for (let row = 0; row < result.rows; row++) {
         const source = rowsOf(result.srcRank[row]!);
         const token = result.srcIdx[row]!;
-        expect(result.x.slice(row * 256, row * 256 + 256)).toEqual(source.x.slice(token * 256, token * 256 + 256));
-        expect(result.scales!.slice(row * 2, row * 2 + 2)).toEqual(source.scales.slice(token * 2, token * 2 + 2));
+        expect(result.x.slice(row * 256, row * 256 + 256)).toEqual(
+          source.x.slice(token * 256, token * 256 + 256),
+        );
+        expect(result.scales!.slice(row * 2, row * 2 + 2)).toEqual(
+          source.scales.slice(token * 2, token * 2 + 2),
+        );
       }
       expect(result.rows).toBeGreaterThan(0);
     });
@@ -197,7 +201,10 @@ describe.each(['direct', 'hierarchical'] as const)('%s', (mode) => {
 
   it('writes into an array of the caller and returns only there', async () => {
     await onRanks({ mode, ...base }, async (dispatcher, { rank }) => {
-      const { handle, x } = await dispatcher.dispatch({ x: tokensOf(rank, 1, 4), topkIdx: Int32Array.of(1, 3, 5) });
+      const { handle, x } = await dispatcher.dispatch({
+        x: tokensOf(rank, 1, 4),
+        topkIdx: Int32Array.of(1, 3, 5),
+      });
       const out = new Float32Array(6).fill(7);
       const combined = await dispatcher.combine({ handle, x: x as Float32Array, out });
       expect(combined.x).toBe(out);
@@ -243,8 +250,12 @@ describe.each(['direct', 'hierarchical'] as const)('%s', (mode) => {
       const rows = new Float32Array(result.rows * 4);
       const { handle } = result;
       expect(() => dispatcher.combineSend({ handle })).toThrow(/either x or expanded/);
-      expect(() => dispatcher.combineSend({ handle, x: rows, biases: [rows, rows, rows] })).toThrow(/at most two/);
-      expect(() => dispatcher.combineSend({ handle, x: rows, out: new Float32Array(7) })).toThrow(/at least 8/);
+      expect(() => dispatcher.combineSend({ handle, x: rows, biases: [rows, rows, rows] })).toThrow(
+        /at most two/,
+      );
+      expect(() => dispatcher.combineSend({ handle, x: rows, out: new Float32Array(7) })).toThrow(
+        /at least 8/,
+      );
       expect(() => dispatcher.combineSend({ handle, expanded: rows })).toThrow(/expanded/);
       await dispatcher.combine({ handle, x: rows });
     });
@@ -314,7 +325,9 @@ it('refuses options that do not fit the communicator', async () => {
     });
   }
   const uneven = createLoopback(3)[0]!;
-  await expect(createDispatcher(uneven, { mode: 'direct', ...base })).rejects.toThrow(/multiple of the 3 ranks/);
+  await expect(createDispatcher(uneven, { mode: 'direct', ...base })).rejects.toThrow(
+    /multiple of the 3 ranks/,
+  );
 });
 
 it('cannot block where ranks share a thread, and times out by name', async () => {
@@ -323,7 +336,9 @@ it('cannot block where ranks share a thread, and times out by name', async () =>
     [first!, second!].map((comm) => createDispatcher(comm, { mode: 'direct', ...base })),
   );
   const sent = a!.dispatchSend({ x: new Float32Array(4), topkIdx: Int32Array.of(4, 5, 6) });
-  expect(() => a!.dispatchReceive(sent)).toThrow(expect.objectContaining({ code: 'collectives/would-block' }));
+  expect(() => a!.dispatchReceive(sent)).toThrow(
+    expect.objectContaining({ code: 'collectives/would-block' }),
+  );
   const error = await a!.dispatchReceiveAsync(sent).catch((reason: unknown) => reason);
   expect(error).toBeInstanceOf(CollectivesTimeoutError);
   expect(error).toMatchObject({ ranks: [1] });
@@ -332,7 +347,9 @@ it('cannot block where ranks share a thread, and times out by name', async () =>
 
 it('stops waiting when its signal fires', async () => {
   const [first, second] = createLoopback(2);
-  const [a] = await Promise.all([first!, second!].map((comm) => createDispatcher(comm, { mode: 'direct', ...base })));
+  const [a] = await Promise.all(
+    [first!, second!].map((comm) => createDispatcher(comm, { mode: 'direct', ...base })),
+  );
   const controller = new AbortController();
   const waiting = a!.dispatch(
     { x: new Float32Array(4), topkIdx: Int32Array.of(4, 5, 6) },

@@ -51,7 +51,10 @@ function dataOf(shape: Shape, duplicates: boolean): RankData[] {
   });
 }
 
-function optionsOf<Mode extends DispatcherOptions['mode']>(shape: Shape, mode: Mode): DispatcherOptions & { mode: Mode } {
+function optionsOf<Mode extends DispatcherOptions['mode']>(
+  shape: Shape,
+  mode: Mode,
+): DispatcherOptions & { mode: Mode } {
   const ranks = shape.nodes * shape.ranksPerNode;
   const perPeer = shape.maxTokens * (mode === 'low-latency' ? shape.topK : 1);
   const worstCase = shape.worstCase && mode !== 'low-latency';
@@ -93,7 +96,8 @@ function closedForm(shape: Shape, data: RankData[], mode: 'direct' | 'hierarchic
   const experts = ranks * shape.expertsPerRank;
   const sent = data.map(() => ({ self: 0, intra: 0, inter: 0 }));
   const add = (from: number, to: number, count: number) => {
-    const link = from === to ? 'self' : Math.floor(from / local) === Math.floor(to / local) ? 'intra' : 'inter';
+    const link =
+      from === to ? 'self' : Math.floor(from / local) === Math.floor(to / local) ? 'intra' : 'inter';
     sent[from]![link] += count;
   };
   for (const [source, { tokens, topkIdx }] of data.entries()) {
@@ -117,7 +121,12 @@ function closedForm(shape: Shape, data: RankData[], mode: 'direct' | 'hierarchic
   return sent;
 }
 
-function expectBytes(reports: TrafficReport[], expected: ReturnType<typeof closedForm>, size: number, way: 'sent' | 'received') {
+function expectBytes(
+  reports: TrafficReport[],
+  expected: ReturnType<typeof closedForm>,
+  size: number,
+  way: 'sent' | 'received',
+) {
   for (const [rank, report] of reports.entries()) {
     for (const link of ['self', 'intra', 'inter'] as const) {
       expect(report[way][link].bytes).toBe(expected[rank]![link] * size);
@@ -126,51 +135,68 @@ function expectBytes(reports: TrafficReport[], expected: ReturnType<typeof close
 }
 
 describe('any topology', () => {
-  it.each(['direct', 'hierarchical'] as const)('%s: identity experts return weighted sums; counters equal the closed form', async (mode) => {
-    await fc.assert(
-      fc.asyncProperty(shapes, async (shape) => {
-        const data = dataOf(shape, true);
-        const options = optionsOf(shape, mode);
-        const { hidden, topK } = options;
-        const results = await Promise.all(
-          runs(shape).map(async (comm) => {
-            const dispatcher: Dispatcher = await createDispatcher(comm, options);
-            const mine = data[comm.rank]!;
-            const { rows, x, topkIdx, topkWeights, srcRank, srcIdx, handle } = await dispatcher.dispatch({
-              x: mine.x,
-              topkIdx: mine.topkIdx,
-              topkWeights: mine.topkWeights,
-              tokens: mine.tokens,
-            });
-            const y = new Float32Array(rows * hidden);
-            for (let row = 0; row < rows; row++) {
-              const [source, token] = [srcRank[row]!, srcIdx[row]!];
-              if (row > 0) expect(srcRank[row - 1]! < source || srcIdx[row - 1]! < token).toBe(true);
-              const original = data[source]!.x.subarray(token * hidden, (token + 1) * hidden);
-              expect(x.subarray(row * hidden, (row + 1) * hidden)).toEqual(original);
-              let total = 0;
-              for (let slot = row * topK; slot < (row + 1) * topK; slot++) {
-                if (topkIdx[slot]! >= 0) total += topkWeights[slot]!;
+  it.each(['direct', 'hierarchical'] as const)(
+    '%s: identity experts return weighted sums; counters equal the closed form',
+    async (mode) => {
+      await fc.assert(
+        fc.asyncProperty(shapes, async (shape) => {
+          const data = dataOf(shape, true);
+          const options = optionsOf(shape, mode);
+          const { hidden, topK } = options;
+          const results = await Promise.all(
+            runs(shape).map(async (comm) => {
+              const dispatcher: Dispatcher = await createDispatcher(comm, options);
+              const mine = data[comm.rank]!;
+              const { rows, x, topkIdx, topkWeights, srcRank, srcIdx, handle } = await dispatcher.dispatch({
+                x: mine.x,
+                topkIdx: mine.topkIdx,
+                topkWeights: mine.topkWeights,
+                tokens: mine.tokens,
+              });
+              const y = new Float32Array(rows * hidden);
+              for (let row = 0; row < rows; row++) {
+                const [source, token] = [srcRank[row]!, srcIdx[row]!];
+                if (row > 0) expect(srcRank[row - 1]! < source || srcIdx[row - 1]! < token).toBe(true);
+                const original = data[source]!.x.subarray(token * hidden, (token + 1) * hidden);
+                expect(x.subarray(row * hidden, (row + 1) * hidden)).toEqual(original);
+                let total = 0;
+                for (let slot = row * topK; slot < (row + 1) * topK; slot++) {
+                  if (topkIdx[slot]! >= 0) total += topkWeights[slot]!;
+                }
+                for (let i = 0; i < hidden; i++) y[row * hidden + i] = original[i]! * total;
               }
-              for (let i = 0; i < hidden; i++) y[row * hidden + i] = original[i]! * total;
-            }
-            const { x: out } = await dispatcher.combine({ handle, x: y });
-            expect(out.slice(0, mine.tokens * hidden)).toEqual(weightedSums(mine, hidden, topK));
-            await dispatcher.close();
-            return { rows, dispatch: dispatcher.counters.dispatch.report(), combine: dispatcher.counters.combine.report() };
-          }),
-        );
-        const copies = closedForm(shape, data, 'direct');
-        const total = copies.reduce((sum, { self, intra, inter }) => sum + self + intra + inter, 0);
-        expect(results.reduce((sum, { rows }) => sum + rows, 0)).toBe(total);
-        const expected = closedForm(shape, data, mode);
-        const format = { mode, hidden, topK, payload: 'f32', combinePayload: 'f32' } as const;
-        expectBytes(results.map((r) => r.dispatch), expected, dispatchMessage(format).bytes, 'sent');
-        expectBytes(results.map((r) => r.combine), expected, combineMessage(format).bytes, 'received');
-      }),
-      { seed: 5, numRuns: 60 },
-    );
-  });
+              const { x: out } = await dispatcher.combine({ handle, x: y });
+              expect(out.slice(0, mine.tokens * hidden)).toEqual(weightedSums(mine, hidden, topK));
+              await dispatcher.close();
+              return {
+                rows,
+                dispatch: dispatcher.counters.dispatch.report(),
+                combine: dispatcher.counters.combine.report(),
+              };
+            }),
+          );
+          const copies = closedForm(shape, data, 'direct');
+          const total = copies.reduce((sum, { self, intra, inter }) => sum + self + intra + inter, 0);
+          expect(results.reduce((sum, { rows }) => sum + rows, 0)).toBe(total);
+          const expected = closedForm(shape, data, mode);
+          const format = { mode, hidden, topK, payload: 'f32', combinePayload: 'f32' } as const;
+          expectBytes(
+            results.map((r) => r.dispatch),
+            expected,
+            dispatchMessage(format).bytes,
+            'sent',
+          );
+          expectBytes(
+            results.map((r) => r.combine),
+            expected,
+            combineMessage(format).bytes,
+            'received',
+          );
+        }),
+        { seed: 5, numRuns: 60 },
+      );
+    },
+  );
 
   it('low-latency: identity experts return weighted sums; counters equal the closed form', async () => {
     await fc.assert(
@@ -195,13 +221,26 @@ describe('any topology', () => {
             });
             expect(out.slice(0, mine.tokens * hidden)).toEqual(weightedSums(mine, hidden, topK));
             await dispatcher.close();
-            return { dispatch: dispatcher.counters.dispatch.report(), combine: dispatcher.counters.combine.report() };
+            return {
+              dispatch: dispatcher.counters.dispatch.report(),
+              combine: dispatcher.counters.combine.report(),
+            };
           }),
         );
         const expected = closedForm(shape, data, 'low-latency');
         const format = { mode: 'low-latency', hidden, topK, payload: 'f32', combinePayload: 'f32' } as const;
-        expectBytes(results.map((r) => r.dispatch), expected, dispatchMessage(format).bytes, 'sent');
-        expectBytes(results.map((r) => r.combine), expected, combineMessage(format).bytes, 'received');
+        expectBytes(
+          results.map((r) => r.dispatch),
+          expected,
+          dispatchMessage(format).bytes,
+          'sent',
+        );
+        expectBytes(
+          results.map((r) => r.combine),
+          expected,
+          combineMessage(format).bytes,
+          'received',
+        );
       }),
       { seed: 6, numRuns: 60 },
     );
