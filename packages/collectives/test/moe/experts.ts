@@ -1,4 +1,4 @@
-import { fromBf16, toBf16 } from '@moestack/collectives';
+import { fromBf16, toBf16 } from '../../src/index.js';
 
 /** Factor of the stand-in expert `expert` of `experts`. */
 export function expertFactor(expert: number, experts: number): number {
