@@ -3,9 +3,10 @@ import {
   CLOSED,
   chunkWord,
   EXITED,
-  GROUP_CLOSED,
+  GROUP_CHANGES,
   GROUP_SIZE,
   groupBytes,
+  MEMBER_MISSED,
   MEMBER_SHRINKS,
   MEMBER_STATE,
   memberWord,
@@ -123,7 +124,21 @@ export class Group {
     if (Atomics.load(this.#words, word) >= state) return;
     Atomics.store(this.#words, word, state);
     if (state !== CLOSED) return;
-    Atomics.add(this.#words, this.header(GROUP_CLOSED), 1);
+    this.#changed();
+  }
+
+  /** Whether a member had left when another still expected something of it. */
+  missed(member: number): boolean {
+    return Atomics.load(this.#words, this.member(member) + MEMBER_MISSED) !== 0;
+  }
+
+  /** Tells all members that this rank misses one that has left: they may wait for this rank in turn. */
+  miss(member: number): void {
+    if (Atomics.exchange(this.#words, this.member(member) + MEMBER_MISSED, 1) === 0) this.#changed();
+  }
+
+  #changed(): void {
+    Atomics.add(this.#words, this.header(GROUP_CHANGES), 1);
     for (let member = 0; member < this.size; member++) {
       if (member !== this.index)
         this.#rank.signal(this.#rank.sleepingWord(this.worldRanks[member] as number));

@@ -19,8 +19,8 @@ describe('SegmentHeap', () => {
           const live: { address: number; size: number }[] = [];
           for (const [free, amount] of steps) {
             if (free && live.length > 0) {
-              const [{ address }] = live.splice(amount % live.length, 1) as [{ address: number }];
-              expect(heap.release(address)).toBe(true);
+              const [block] = live.splice(amount % live.length, 1);
+              expect(heap.release(block?.address ?? -1)).toBe(true);
               continue;
             }
             let address: number;

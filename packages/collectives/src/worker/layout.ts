@@ -45,8 +45,8 @@ export function rankWord(world: number, rank: number): number {
 
 /** Group block: header line, one line for each member, the directory of slot chunks, world ranks. */
 export const GROUP_SIZE = 0;
-/** Grows whenever a member closes. */
-export const GROUP_CLOSED = 1;
+/** Grows whenever a member closes or is missed. */
+export const GROUP_CHANGES = 1;
 /** Address of the group that shrinking this one gave, 0 before. */
 export const GROUP_SUCCESSOR = 2;
 
@@ -56,9 +56,13 @@ export const MEMBER_AGREED = 1;
 /** Address and length of the payload of odd and even agreements. */
 export const MEMBER_PAYLOAD = 2;
 export const MEMBER_LENGTH = 4;
-export const MEMBER_SPLITS = 6;
+/** Number and address of the last split that this member led, and number of the last that it has completed. */
+export const MEMBER_SPLIT_LED = 6;
 export const MEMBER_SPLIT_BLOCK = 7;
-export const MEMBER_SHRINKS = 8;
+export const MEMBER_SPLIT_DONE = 8;
+export const MEMBER_SHRINKS = 9;
+/** 1 once this member had left when another still expected something of it. */
+export const MEMBER_MISSED = 10;
 
 export const OPEN = 0;
 export const ABANDONED = 1;

@@ -8,7 +8,8 @@ import {
   MEMBER_PAYLOAD,
   MEMBER_SHRINKS,
   MEMBER_SPLIT_BLOCK,
-  MEMBER_SPLITS,
+  MEMBER_SPLIT_DONE,
+  MEMBER_SPLIT_LED,
 } from './layout.js';
 import type { WorkerRank } from './rank.js';
 
@@ -105,49 +106,87 @@ class Agreement implements Pending<readonly Uint8Array[]> {
   }
 }
 
-/** Makes or finds the block of a new group; its first member lays it out. */
-export class SplitPending<T> implements Pending<T | undefined> {
+/** Splits of one group; the first member of each new group lays out its block. */
+export class Splits<T> {
   readonly #rank: WorkerRank;
   readonly #group: Group;
-  readonly #leader: number;
-  readonly #count: number;
   readonly #open: (group: Group) => T;
-  #result: T | undefined;
-  #done: boolean = false;
+  #count: number = 0;
+  /** Members of the last split that this rank led, and its number. */
+  #led: readonly number[] = [];
+  #ledCount: number = 0;
 
-  /** `count` numbers the splits of the group; `members` may be empty. */
-  constructor(
-    rank: WorkerRank,
-    group: Group,
-    members: readonly number[],
-    count: number,
-    open: (group: Group) => T,
-  ) {
+  constructor(rank: WorkerRank, group: Group, open: (group: Group) => T) {
     this.#rank = rank;
     this.#group = group;
-    this.#count = count;
     this.#open = open;
-    this.#leader = members[0] ?? -1;
-    if (this.#leader < 0) {
-      this.#done = true;
-    } else if (this.#leader === group.index) {
-      const address = Group.create(
-        rank,
-        members.map((member) => group.worldRanks[member] as number),
+  }
+
+  begin(members: readonly number[]): Pending<T | undefined> {
+    this.#count++;
+    return new SplitPending(this, members, this.#count);
+  }
+
+  /** Advances split `count`; gives the ranks that it waits for, or undefined with `finish` called when it is complete. */
+  advance(
+    members: readonly number[],
+    count: number,
+    finish: (result: T | undefined) => void,
+  ): readonly number[] {
+    const { words } = this.#rank;
+    const own = this.#group.member(this.#group.index);
+    const leader = members[0] ?? -1;
+    let result: T | undefined;
+    if (leader === this.#group.index) {
+      // The last address that this rank published must have been read before it is replaced.
+      const late = this.#led.filter((member) =>
+        this.#behind(this.#group.member(member) + MEMBER_SPLIT_DONE, this.#ledCount),
       );
-      const line = group.member(group.index);
-      rank.words[line + MEMBER_SPLIT_BLOCK] = address | 0;
-      Atomics.store(rank.words, line + MEMBER_SPLITS, count);
-      signalMembers(rank, group);
-      this.#finish(address);
+      if (late.length > 0) return late;
+      const worldRanks = members.map((member) => this.#group.worldRanks[member] as number);
+      const address = Group.create(this.#rank, worldRanks);
+      words[own + MEMBER_SPLIT_BLOCK] = address | 0;
+      Atomics.store(words, own + MEMBER_SPLIT_LED, count);
+      this.#led = members;
+      this.#ledCount = count;
+      result = this.#open(new Group(this.#rank, address));
+    } else if (leader >= 0) {
+      const line = this.#group.member(leader);
+      if (this.#behind(line + MEMBER_SPLIT_LED, count)) return [leader];
+      result = this.#open(new Group(this.#rank, (words[line + MEMBER_SPLIT_BLOCK] as number) >>> 0));
     }
+    Atomics.store(words, own + MEMBER_SPLIT_DONE, count);
+    signalMembers(this.#rank, this.#group);
+    finish(result);
+    return [];
+  }
+
+  #behind(word: number, count: number): boolean {
+    return Atomics.load(this.#rank.words, word) < count;
+  }
+}
+
+class SplitPending<T> implements Pending<T | undefined> {
+  readonly #splits: Splits<T>;
+  readonly #members: readonly number[];
+  readonly #count: number;
+  #result: T | undefined;
+  #missing: readonly number[] = [];
+  #done: boolean = false;
+
+  constructor(splits: Splits<T>, members: readonly number[], count: number) {
+    this.#splits = splits;
+    this.#members = members;
+    this.#count = count;
+    this.test();
   }
 
   test(): boolean {
-    if (!this.#done && this.missing().length === 0) {
-      const line = this.#group.member(this.#leader);
-      this.#finish((this.#rank.words[line + MEMBER_SPLIT_BLOCK] as number) >>> 0);
-    }
+    if (this.#done) return true;
+    this.#missing = this.#splits.advance(this.#members, this.#count, (result) => {
+      this.#result = result;
+      this.#done = true;
+    });
     return this.#done;
   }
 
@@ -156,20 +195,13 @@ export class SplitPending<T> implements Pending<T | undefined> {
   }
 
   missing(): readonly number[] {
-    if (this.#done) return [];
-    const splits = Atomics.load(this.#rank.words, this.#group.member(this.#leader) + MEMBER_SPLITS);
-    return ((splits - this.#count) | 0) >= 0 ? [] : [this.#leader];
-  }
-
-  #finish(address: number): void {
-    this.#result = this.#open(new Group(this.#rank, address));
-    this.#done = true;
+    return this.test() ? [] : this.#missing;
   }
 }
 
 /**
- * Waits until every member that is not known to have failed asks for it; then the first of these proposes the survivors, and
- * whichever proposal comes first holds for all.
+ * Waits until every member that is not known to have failed asks for it, then proposes these; whichever proposal comes first holds
+ * for all.
  */
 export class ShrinkPending<T> implements Pending<T> {
   readonly #rank: WorkerRank;
@@ -193,7 +225,6 @@ export class ShrinkPending<T> implements Pending<T> {
       this.#needAlive();
       if (this.missing().length > 0) return false;
       const survivors = this.#members((member) => this.#group.mayShrink(member));
-      if (survivors[0] !== this.#group.index) return false;
       const mine = Group.create(
         this.#rank,
         survivors.map((member) => this.#group.worldRanks[member] as number),

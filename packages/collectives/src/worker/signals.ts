@@ -20,7 +20,7 @@ export function wakeAll(words: Int32Array, world: number, ranks: number): void {
   }
 }
 
-/** Marks a rank as failed, once; the first reason stays. A rank that has left cleanly cannot fail any more. */
+/** Marks a rank as failed, once; the first reason stays. */
 export function markFailed(
   words: Int32Array,
   world: number,
@@ -29,7 +29,6 @@ export function markFailed(
   reason: string,
 ): void {
   const record = rankWord(world, rank);
-  if (Atomics.load(words, record + RANK_STATE) === EXITED) return;
   if (Atomics.compareExchange(words, record + RANK_FAILED, 0, 1) === 0) {
     const text = new TextEncoder().encode(reason.replace(/\s+/g, ' ')).subarray(0, REASON_BYTES);
     new Uint8Array(words.buffer, (record + RANK_REASON) * 4, REASON_BYTES).set(text);
@@ -58,7 +57,7 @@ export function failureReason(words: Int32Array, world: number, rank: number): s
   return new TextDecoder().decode(copy);
 }
 
-/** Records that the thread of a rank has ended: after a failure, or `clean`. */
+/** Records that the thread of a rank has ended: `clean`, or by a failure, unless the rank had closed everything before. */
 export function markEnded(
   words: Int32Array,
   world: number,
@@ -67,9 +66,9 @@ export function markEnded(
   clean: boolean,
   reason: string,
 ): void {
-  if (!clean) markFailed(words, world, ranks, rank, reason);
   const state = rankWord(world, rank) + RANK_STATE;
   if (Atomics.load(words, state) < EXITED) {
+    if (!clean) markFailed(words, world, ranks, rank, reason);
     const failed = Atomics.load(words, rankWord(world, rank) + RANK_FAILED) !== 0;
     Atomics.store(words, state, failed ? DEAD : EXITED);
   }

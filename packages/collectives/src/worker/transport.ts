@@ -13,8 +13,8 @@ import type {
 import { CollectivesError } from '../errors.js';
 import { ActiveList, type ChannelContext, WorkerReceive, WorkerSend } from './channel.js';
 import type { Group } from './group.js';
-import { ABANDONED, CLOSED, GROUP_CLOSED, TAG_LIMIT, WORLD_CHANGES } from './layout.js';
-import { Agreements, ShrinkPending, SplitPending } from './pending.js';
+import { ABANDONED, CLOSED, GROUP_CHANGES, TAG_LIMIT, WORLD_CHANGES } from './layout.js';
+import { Agreements, ShrinkPending, Splits } from './pending.js';
 import type { WorkerRank } from './rank.js';
 import { KernelCopy, KernelReduction } from './reduction.js';
 import { failureReason, markFailed } from './signals.js';
@@ -34,11 +34,11 @@ export class WorkerTransport implements Transport {
   readonly #worldTopology: Topology;
   readonly #context: ChannelContext;
   readonly #agreements: Agreements;
+  readonly #splits: Splits<Transport>;
   readonly #regions: Set<number> = new Set();
   #pending: Pending<unknown> | undefined;
-  #splits: number = 0;
   #seenChanges: number = 0;
-  #seenCloses: number = 0;
+  #seenGroupChanges: number = 0;
   /** Members that have left. */
   #departed: readonly number[] = [];
   #failure: TransportFailure | undefined;
@@ -53,6 +53,7 @@ export class WorkerTransport implements Transport {
     this.topology = subTopology(worldTopology, group.worldRanks);
     this.counters = new TrafficCounters(this.rank, this.topology);
     this.#agreements = new Agreements(rank, group);
+    this.#splits = new Splits(rank, group, this.#child);
     this.#context = {
       rank,
       group,
@@ -118,8 +119,7 @@ export class WorkerTransport implements Transport {
 
   split(members: readonly number[]): Pending<Transport | undefined> {
     this.#needOpen();
-    this.#splits++;
-    const pending = new SplitPending(this.#rank, this.#group, members, this.#splits, this.#child);
+    const pending = this.#splits.begin(members);
     this.#pending = pending;
     return pending;
   }
@@ -153,13 +153,13 @@ export class WorkerTransport implements Transport {
   failure(): TransportFailure | undefined {
     const { words, world } = this.#rank;
     const changes = Atomics.load(words, world + WORLD_CHANGES);
-    const closes = Atomics.load(words, this.#group.header(GROUP_CLOSED));
-    if (changes !== this.#seenChanges || closes !== this.#seenCloses) {
+    const groupChanges = Atomics.load(words, this.#group.header(GROUP_CHANGES));
+    if (changes !== this.#seenChanges || groupChanges !== this.#seenGroupChanges) {
       this.#seenChanges = changes;
-      this.#seenCloses = closes;
+      this.#seenGroupChanges = groupChanges;
       this.#look();
     }
-    if (this.#failure === undefined && this.#departed.length > 0) this.#failure = this.#expectations();
+    if (this.#failure === undefined && this.#departed.length > 0) this.#expect();
     return this.#failure;
   }
 
@@ -195,17 +195,19 @@ export class WorkerTransport implements Transport {
   #look(): void {
     const { words, world } = this.#rank;
     const members = Array.from({ length: this.size }, (_, member) => member);
-    const ranks = members.filter((member) => this.#group.failed(member));
+    const failed = members.filter((member) => this.#group.failed(member));
+    const missed = members.filter((member) => !this.#group.failed(member) && this.#group.missed(member));
     this.#departed = members.filter((member) => member !== this.rank && this.#group.left(member));
-    if (ranks.length === 0) return;
+    if (failed.length + missed.length === 0) return;
     const reasons = new Set(
-      ranks.map((member) => failureReason(words, world, this.#group.worldRanks[member] as number)),
+      failed.map((member) => failureReason(words, world, this.#group.worldRanks[member] as number)),
     );
-    this.#failure = { ranks, reason: [...reasons].join('; ') };
+    if (missed.length > 0) reasons.add('closed its communicator or ended its thread');
+    this.#failure = { ranks: [...failed, ...missed].sort((a, b) => a - b), reason: [...reasons].join('; ') };
   }
 
-  /** Members that left although this rank still expects something of them. */
-  #expectations(): TransportFailure | undefined {
+  /** Looks for members that have left although this rank still expects something of them. */
+  #expect(): void {
     const { sends, receives } = this.#context;
     const expected = (member: number): boolean =>
       // A member may answer and then leave: what it left behind is looked at after it is known to have left.
@@ -213,8 +215,8 @@ export class WorkerTransport implements Transport {
       sends.items.some((send) => send.peer === member && send.waits) ||
       [...receives.items].some((receive) => receive.peer === member && receive.waits);
     const ranks = this.#departed.filter(expected);
-    if (ranks.length === 0) return undefined;
-    return { ranks, reason: 'closed its communicator or ended its thread' };
+    for (const member of ranks) this.#group.miss(member);
+    if (ranks.length > 0) this.#look();
   }
 
   #needOpen(): void {
