@@ -3,6 +3,7 @@ import { defineConfig } from 'tsup';
 export default defineConfig({
   entry: {
     index: 'src/index.ts',
+    mpi: 'src/mpi/index.ts',
     cost: 'src/cost/index.ts',
     worker: 'src/worker/index.ts',
   },

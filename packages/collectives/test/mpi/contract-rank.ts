@@ -15,14 +15,17 @@ export interface RankReport {
 const folder = process.argv[2] as string;
 const nodes = process.argv[3];
 const pieceBytes = process.argv[4];
+const library = process.argv[5];
 
 const comm = connectMpi({
   timeoutSeconds: 20,
   ...(nodes === undefined || nodes === '' ? {} : { topology: createTopology(nodes.split(',').map(Number)) }),
+  ...(library === undefined ? {} : { library }),
   ...(pieceBytes === undefined ? {} : { pieceBytes: Number(pieceBytes) }),
 });
 const results: { name: string; error?: string }[] = [];
-for (const entry of [...casesFor(comm.size, { breaking: false }), ...nativeCases]) {
+const own = nativeCases.filter((entry) => comm.size >= (entry.minimumRanks ?? 1));
+for (const entry of [...casesFor(comm.size, { breaking: false }), ...own]) {
   try {
     await runCase(comm, entry);
     results.push({ name: entry.name });
