@@ -6,10 +6,10 @@ import { type DispatcherConfig, type DispatcherOptions, resolveConfig } from './
 import { LowLatencyDispatcher } from './low-latency-dispatcher.js';
 import { Dispatcher } from './normal-dispatcher.js';
 
-/** The dispatcher of a mode. */
-export type DispatcherOf<Options extends DispatcherOptions> = Options['mode'] extends 'low-latency'
-  ? LowLatencyDispatcher
-  : Dispatcher;
+type ModeDispatcher<Mode> = Mode extends 'low-latency' ? LowLatencyDispatcher : Dispatcher;
+
+/** The dispatcher of the mode in `Options`; of either kind when the mode is not known to the compiler. */
+export type DispatcherOf<Options extends DispatcherOptions> = ModeDispatcher<Options['mode']>;
 
 /**
  * Opens a dispatcher on a communicator of its own (a `dup`), with every buffer that it will need. Collective.
