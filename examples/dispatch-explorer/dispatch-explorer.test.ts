@@ -51,6 +51,7 @@ describe('dispatch-explorer', () => {
   });
 
   it('writes a page that needs nothing else', () => {
+    expect(run().status).toBe(0);
     const html = readFileSync(page, 'utf8');
     expect(html.match(/<svg /g)).toHaveLength(2);
     expect(html).toContain('prefers-color-scheme: dark');
