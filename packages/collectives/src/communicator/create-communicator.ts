@@ -1,23 +1,15 @@
 import { AbortedError } from '@moestack/schemas/errors';
 import { CollectivesError, CollectivesTimeoutError, PeerFailureError } from '../errors.js';
 import { defaultLinkFit, type LinkFit } from '../schedule/link-fit.js';
-import {
-  compareProposals,
-  decodeNumbers,
-  encodeNumbers,
-  encodeProposal,
-  encodeRefusal,
-} from './agreement.js';
+import { decodeNumbers, encodeNumbers } from './agreement.js';
+import { allocateArray, releaseArray } from './buffers.js';
 import type { Communicator, Plan, PlanRequest, RunOptions, WaitOptions } from './communicator.js';
-import { compile } from './compile.js';
 import { ControlQueue, type ControlTicket } from './control-queue.js';
 import type { TrafficCounters } from './counters.js';
-import { bytesPerElement, type Dtype, type DtypeArray, viewAs } from './dtype.js';
+import type { Dtype, DtypeArray } from './dtype.js';
 import { OneShot } from './one-shot.js';
-import { aliasing, type CollectiveRequest, checkBuffer, dtypes, normalize, rankOf } from './operation.js';
-import { type Agreement, bytesOf, PlanBody, type PlanHost } from './plan.js';
-import { ReceiveRunner, SendRunner } from './point-to-point-runner.js';
-import type { Runner } from './runner.js';
+import type { PlanBody, PlanHost } from './plan.js';
+import { Planner } from './planner.js';
 import { checkSplit, SplitExchange } from './split.js';
 import type { Topology } from './topology.js';
 import type { Transport } from './transport.js';
@@ -32,23 +24,18 @@ export interface CommunicatorOptions {
 }
 
 const DEFAULT_TIMEOUT_SECONDS = 5;
-/** Tags of send and receive: the highest ones of the transport. */
-const POINT_TO_POINT_TAGS = 256;
 
 /** A {@link Communicator} over a transport; what the launchers of each transport return. */
 export function createCommunicator(transport: Transport, options: CommunicatorOptions = {}): Communicator {
   return new TransportCommunicator(transport, options);
 }
 
-const noCounts = new Int32Array(0);
-
 class TransportCommunicator extends OneShot implements Communicator, PlanHost {
   readonly transport: Transport;
   readonly timeoutSeconds: number;
   readonly #fit: LinkFit;
   readonly #control = new ControlQueue();
-  readonly #plans = new Set<PlanBody>();
-  readonly #pointToPoint = new Set<string>();
+  readonly #planner: Planner;
   #broken: Error | undefined;
 
   constructor(transport: Transport, options: CommunicatorOptions) {
@@ -64,6 +51,7 @@ class TransportCommunicator extends OneShot implements Communicator, PlanHost {
       });
     }
     this.#fit = options.fit ?? defaultLinkFit;
+    this.#planner = new Planner(this, this.#control, this.#fit);
   }
 
   get rank(): number {
@@ -98,7 +86,7 @@ class TransportCommunicator extends OneShot implements Communicator, PlanHost {
   }
 
   forget(plan: PlanBody): void {
-    this.#plans.delete(plan);
+    this.#planner.forget(plan);
   }
 
   allocate(dtype: 'f32', length: number): Float32Array;
@@ -107,24 +95,16 @@ class TransportCommunicator extends OneShot implements Communicator, PlanHost {
   allocate(dtype: 'u8', length: number): Uint8Array;
   allocate(dtype: Dtype, length: number): DtypeArray;
   allocate(dtype: Dtype, length: number): DtypeArray {
-    if (!dtypes.includes(dtype) || !Number.isSafeInteger(length) || length < 0) {
-      throw new CollectivesError({
-        code: 'collectives/bad-shape',
-        message: `expected one of ${dtypes.join(', ')} and a whole number of elements, got ${dtype}, ${length}`,
-        value: length,
-        remedy: 'pass a dtype and a length',
-      });
-    }
-    if (length === 0) return viewAs(dtype, new Uint8Array(0));
-    return viewAs(dtype, this.transport.allocate(length * bytesPerElement(dtype)));
+    return allocateArray(this.transport, dtype, length);
   }
 
   release(array: DtypeArray): void {
-    if (array.byteLength > 0) this.transport.release(bytesOf(array));
+    releaseArray(this.transport, array);
   }
 
   plan(request: PlanRequest, options?: RunOptions): Plan {
-    const plan = this.#prepare(request);
+    this.#checkUsable();
+    const plan = this.#planner.prepare(request);
     try {
       if (this.transport.canBlock) plan.agreeBlocking(options);
       else plan.poll();
@@ -136,7 +116,8 @@ class TransportCommunicator extends OneShot implements Communicator, PlanHost {
   }
 
   async planAsync(request: PlanRequest, options?: WaitOptions): Promise<Plan> {
-    const plan = this.#prepare(request);
+    this.#checkUsable();
+    const plan = this.#planner.prepare(request);
     try {
       await plan.agree(options);
     } catch (error) {
@@ -202,7 +183,7 @@ class TransportCommunicator extends OneShot implements Communicator, PlanHost {
       remedy: 'make a new one',
     });
     this.#control.fail(this.#broken);
-    for (const plan of [...this.#plans]) plan.close();
+    this.#planner.closeAll();
     this.transport.close();
   }
 
@@ -216,13 +197,8 @@ class TransportCommunicator extends OneShot implements Communicator, PlanHost {
     return new SplitExchange(this.exchange([color, key]), this.rank);
   }
 
-  /** The others must not wait for a rank that rejects its own arguments. */
   refuse(error: unknown): void {
-    const reason = error instanceof Error ? error.message : String(error);
-    this.#control.add(
-      () => this.transport.agree(encodeRefusal(reason)),
-      () => undefined,
-    );
+    this.#planner.refuse(error);
   }
 
   #everyone(): number[] {
@@ -267,180 +243,6 @@ class TransportCommunicator extends OneShot implements Communicator, PlanHost {
       this.report(error);
       throw error;
     }
-  }
-
-  #prepare(request: PlanRequest): PlanBody {
-    this.#checkUsable();
-    return isPointToPoint(request) ? this.#preparePointToPoint(request) : this.#prepareCollective(request);
-  }
-
-  #prepareCollective(request: CollectiveRequest): PlanBody {
-    const owned: DtypeArray[] = [];
-    try {
-      const operation = normalize(request, this.rank, this.size);
-      const { dtype, variable } = operation;
-      const given: { input?: DtypeArray; output?: DtypeArray } = request.op === 'barrier' ? {} : request;
-      const output = this.#buffer('output', given.output, dtype, operation.outputElements, owned);
-      const input = this.#buffer('input', given.input, dtype, operation.inputElements, owned);
-      this.#checkAliasing(request.op, input, output);
-      const buffers = {
-        input,
-        output,
-        sendCounts: variable ? Int32Array.from(operation.counts) : noCounts,
-        receivedCounts: variable ? new Int32Array(this.size) : noCounts,
-      };
-      const ticket = this.#control.add(
-        () => this.transport.agree(encodeProposal(operation, this.#tagsInUse(), this.#fit)),
-        (payloads) => {
-          const agreed = compareProposals(payloads, operation);
-          const outcome = compile(this.transport, operation, agreed, buffers, this.#fit);
-          this.#checkTags(outcome.runner);
-          return outcome;
-        },
-      );
-      return this.#keep(new PlanBody(this, { op: request.op, ...buffers, owned }, ticket));
-    } catch (error) {
-      for (const array of owned) this.release(array);
-      this.refuse(error);
-      throw error;
-    }
-  }
-
-  #preparePointToPoint(request: PointToPointRequest): PlanBody {
-    const { op, dtype } = request;
-    const peer = rankOf('peer', request.peer, this.size);
-    const tag = request.tag ?? 0;
-    if (peer === this.rank || !Number.isInteger(tag) || tag < 0 || tag >= POINT_TO_POINT_TAGS) {
-      throw new CollectivesError({
-        code: 'collectives/bad-config',
-        message: `expected another rank and a tag below ${POINT_TO_POINT_TAGS} for ${op}, got rank ${peer}, tag ${tag}`,
-        value: { peer, tag },
-        remedy: 'copy locally instead of sending to the own rank; choose a smaller tag',
-      });
-    }
-    const key = `${op} ${peer} ${tag}`;
-    if (this.#pointToPoint.has(key)) {
-      throw new CollectivesError({
-        code: 'collectives/busy',
-        message: `${op} with rank ${peer} and tag ${tag} is already planned`,
-        value: { peer, tag },
-        remedy: 'close the other plan first, or choose another tag',
-      });
-    }
-    const owned: DtypeArray[] = [];
-    const counts = Int32Array.of(request.count);
-    const given = op === 'send' ? request.input : request.output;
-    const array = this.#buffer(op === 'send' ? 'input' : 'output', given, dtype, request.count, owned);
-    const empty = viewAs(dtype, new Uint8Array(0));
-    const bytes = bytesPerElement(dtype);
-    const channelTag = this.transport.tagLimit - POINT_TO_POINT_TAGS + tag;
-    const runner =
-      op === 'send'
-        ? new SendRunner(this.transport, peer, channelTag, bytesOf(array), counts, bytes)
-        : new ReceiveRunner(this.transport, peer, channelTag, bytesOf(array), counts, bytes);
-    this.#pointToPoint.add(key);
-    const release = { close: (): void => void this.#pointToPoint.delete(key) };
-    const agreement: Agreement = {
-      test: () => true,
-      missing: () => [peer],
-      result: () => ({ runner: new ReleasingRunner(runner, release), algorithm: undefined }),
-    };
-    const parts = {
-      op,
-      input: op === 'send' ? array : empty,
-      output: op === 'send' ? empty : array,
-      sendCounts: op === 'send' ? counts : noCounts,
-      receivedCounts: op === 'send' ? noCounts : counts,
-      owned,
-    };
-    return this.#keep(new PlanBody(this, parts, agreement));
-  }
-
-  #keep(plan: PlanBody): PlanBody {
-    this.#plans.add(plan);
-    return plan;
-  }
-
-  #buffer(
-    name: string,
-    given: DtypeArray | undefined,
-    dtype: Dtype,
-    elements: number,
-    owned: DtypeArray[],
-  ): DtypeArray {
-    if (given !== undefined && (elements > 0 || given.length === 0)) {
-      checkBuffer(name, given, dtype, elements);
-      return given;
-    }
-    const array = this.allocate(dtype, elements);
-    if (elements > 0) owned.push(array);
-    return array;
-  }
-
-  #checkAliasing(op: PlanRequest['op'], input: DtypeArray, output: DtypeArray): void {
-    const shared = aliasing(input, output);
-    const mayBeSame = op === 'allReduce' || op === 'reduce' || op === 'broadcast';
-    if (shared === 'apart' || (shared === 'same' && mayBeSame)) return;
-    throw new CollectivesError({
-      code: 'collectives/bad-shape',
-      message: `input and output of ${op} share memory`,
-      value: op,
-      remedy: mayBeSame ? 'pass the same array twice, or separate ones' : 'pass separate arrays',
-    });
-  }
-
-  #tagsInUse(): number {
-    let end = 0;
-    for (const plan of this.#plans) end = Math.max(end, plan.tagEnd);
-    return end;
-  }
-
-  #checkTags(runner: Runner): void {
-    const limit = this.transport.tagLimit - POINT_TO_POINT_TAGS;
-    if (runner.tagEnd <= limit) return;
-    runner.close();
-    throw new CollectivesError({
-      code: 'collectives/out-of-memory',
-      message: `live plans need ${runner.tagEnd} channels between two ranks, of at most ${limit}`,
-      value: runner.tagEnd,
-      remedy: 'close plans that are no longer used, or use a dup()',
-    });
-  }
-}
-
-type PointToPointRequest = Exclude<PlanRequest, CollectiveRequest>;
-
-function isPointToPoint(request: PlanRequest): request is PointToPointRequest {
-  return request.op === 'send' || request.op === 'receive';
-}
-
-/** Runs something more when the runner is closed. */
-class ReleasingRunner implements Runner {
-  readonly tagEnd: number;
-  readonly #runner: Runner;
-  readonly #release: { close(): void };
-
-  constructor(runner: Runner, release: { close(): void }) {
-    this.#runner = runner;
-    this.#release = release;
-    this.tagEnd = runner.tagEnd;
-  }
-
-  start(): void {
-    this.#runner.start();
-  }
-
-  test(): boolean {
-    return this.#runner.test();
-  }
-
-  missing(): readonly number[] {
-    return this.#runner.missing();
-  }
-
-  close(): void {
-    this.#runner.close();
-    this.#release.close();
   }
 }
 

@@ -8,6 +8,7 @@ import {
   type Reduction,
   viewAs,
 } from '../../src/communicator/dtype.js';
+import type { Topology } from '../../src/communicator/topology.js';
 import { createSchedule, type NamedAlgorithm } from '../../src/schedule/create-schedule.js';
 import type { Schedule } from '../../src/schedule/ir.js';
 import { interpret, type RankMemory } from '../schedule/interpret.js';
@@ -108,13 +109,35 @@ export function lengths(shape: Shape, rank: number, size: number): [number, numb
   }
 }
 
+interface Interpretation {
+  readonly outputs: Uint8Array[];
+  readonly schedules: Schedule[];
+}
+
+/** The latest interpretations: where ranks share a thread, they all ask for the same ones. */
+const interpretations = new Map<string, Interpretation>();
+const MAX_INTERPRETATIONS = 64;
+
 /** Outputs of all ranks by interpreting the schedules on plain memory, with the inputs of {@link randomBytes}. */
 export function interpreted(
   comm: Communicator,
   shape: Shape,
   seed: number,
 ): { outputs: Uint8Array[]; schedule: Schedule } {
-  const { size, topology } = comm;
+  const key = JSON.stringify([shape, seed, [...comm.topology.nodeOf]]);
+  let found = interpretations.get(key);
+  if (found === undefined) {
+    found = interpretAll(comm.topology, shape, seed);
+    interpretations.set(key, found);
+    if (interpretations.size > MAX_INTERPRETATIONS) {
+      interpretations.delete(interpretations.keys().next().value as string);
+    }
+  }
+  return { outputs: found.outputs, schedule: found.schedules[comm.rank] as Schedule };
+}
+
+function interpretAll(topology: Topology, shape: Shape, seed: number): Interpretation {
+  const { size } = topology;
   const elementBytes = bytesPerElement(shape.dtype);
   const schedules = Array.from({ length: size }, (_, rank) =>
     createSchedule({ ...shape, rank, topology, elementBytes }),
@@ -127,7 +150,7 @@ export function interpreted(
     return { in: input, out, scratch: new Uint8Array(schedule.scratchBytes) };
   });
   interpret(schedules, memories, combine(shape.dtype, shape.reduction));
-  return { outputs: memories.map((memory) => memory.out), schedule: schedules[comm.rank] as Schedule };
+  return { outputs: memories.map((memory) => memory.out), schedules };
 }
 
 export function bytesOf(array: DtypeArray): Uint8Array {
