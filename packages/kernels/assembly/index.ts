@@ -5,3 +5,4 @@ export { anyE4m3Nan, packPanels } from './panels';
 export { quantizeActivations } from './quantize';
 export { linearTransposed, transposedScratchBytes } from './transposed';
 export { copyBytes, packBf16, reduce, unpackBf16 } from './reduce';
+export { addRowBf16, addScaledRowBf16 } from './row-sum';

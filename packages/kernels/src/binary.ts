@@ -5,7 +5,9 @@ import { type WasmMemory, type WasmModule, webAssembly } from './web-assembly.js
 /** Exports of the binary; addresses and strides in bytes. See `assembly/` for what each argument means. */
 export interface KernelExports {
   add(x: number, y: number, out: number, n: number): void;
+  addRowBf16(row: number, sum: number, n: number): void;
   addScaled(x: number, scale: number, out: number, n: number): void;
+  addScaledRowBf16(row: number, weight: number, sum: number, n: number): void;
   anyE4m3Nan(p: number, n: number): number;
   causalAttention(
     q: number,

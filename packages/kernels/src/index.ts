@@ -7,6 +7,7 @@ export { KernelsBase } from './kernels-base.js';
 export { ReduceKernels } from './reduce-kernels.js';
 export * as reference from './reference/index.js';
 export type { ReduceDtype, ReduceOperation } from './reference/reduce.js';
+export { RowSumKernel, RowSumKernels } from './row-sum-kernels.js';
 export type {
   ActivationScale,
   CausalAttentionShape,

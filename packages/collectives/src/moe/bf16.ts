@@ -11,7 +11,7 @@ export function bf16Values(): Float32Array {
 }
 
 /**
- * Rounds float32 bits to bfloat16, ties to even; NaN stays a quiet NaN.
+ * Rounds float32 bits to bfloat16, ties to even; every NaN becomes 0x7fc0.
  *
  * @param bits - the float32 values as 32-bit words, from `start`.
  */
@@ -25,7 +25,7 @@ export function roundBitsToBf16(
   for (let i = 0; i < length; i++) {
     const word = bits[start + i]!;
     out[outStart + i] =
-      (word & 0x7fffffff) > 0x7f800000 ? (word >>> 16) | 0x40 : (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
+      (word & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
   }
 }
 

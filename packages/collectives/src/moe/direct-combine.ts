@@ -101,7 +101,7 @@ export class DirectCombine implements Phase, MessageSource {
     this.#format = combineMessage(config);
     this.#packer = new CombinePacker(this.#format, config.topK);
     this.#bias = new BiasRows(config.hidden, config.combinePayload);
-    this.#sum = new RowSum(config.hidden, config.combinePayload);
+    this.#sum = new RowSum(env.sums, config.hidden, config.combinePayload);
     this.#weights = new Float32Array(config.topK);
     this.#taken = new Int32Array(config.ranks);
     this.#streams = openStreams(transport, {

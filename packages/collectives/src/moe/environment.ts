@@ -1,3 +1,4 @@
+import { Arena, RowSumKernels } from '@moestack/kernels';
 import type { Transport } from '../communicator/transport.js';
 import type { DispatcherConfig } from './config.js';
 import type { DispatchCounters } from './slot-counters.js';
@@ -7,6 +8,8 @@ export interface SlotEnvironment {
   readonly transport: Transport;
   readonly config: DispatcherConfig;
   readonly counters: DispatchCounters;
+  /** Working memory of combines. */
+  readonly sums: RowSumKernels;
   /** First of the {@link TAGS_PER_SLOT} tags of this slot. */
   readonly firstTag: number;
 }
@@ -22,6 +25,15 @@ export const SLOT_TAGS: {
 
 /** Tags that one slot occupies. */
 export const TAGS_PER_SLOT = 5;
+
+/** Sums that one slot may hold: of its combine, its forwarder and its expanded layout. */
+const SUMS_PER_SLOT = 4;
+
+/** Working memory for the combines of a dispatcher. */
+export function createSums(config: DispatcherConfig): RowSumKernels {
+  const bytes = RowSumKernels.bytesFor(config.hidden, SUMS_PER_SLOT * config.inFlight);
+  return new RowSumKernels(Arena.create({ maximumBytes: bytes }));
+}
 
 /** 0 .. size - 1, starting after `rank`, so that ranks do not all send to the same one first; `rank` itself is last. */
 export function peersFrom(rank: number, size: number): number[] {

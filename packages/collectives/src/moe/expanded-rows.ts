@@ -1,6 +1,6 @@
-import type { Transport } from '../communicator/transport.js';
 import { alignUp } from './checks.js';
 import { type DispatcherConfig, SCALE_BLOCK } from './config.js';
+import type { SlotEnvironment } from './environment.js';
 import { rowBytes } from './message.js';
 import { copyAligned, MessageBuffer, RowView } from './message-buffer.js';
 import type { ReceivedRows, RowArray } from './received-rows.js';
@@ -46,7 +46,8 @@ export class ExpandedRows implements ExpandedLayout {
   readonly #halfSum: RowSum;
   readonly #view = new RowView();
 
-  constructor(transport: Transport, config: DispatcherConfig) {
+  constructor(env: SlotEnvironment) {
+    const { transport, config } = env;
     const { localExperts, topK, maxReceiveTokens, hidden, payload, expertAlignment } = config;
     const capacity = maxReceiveTokens * topK + localExperts * (expertAlignment - 1);
     this.#config = config;
@@ -66,8 +67,8 @@ export class ExpandedRows implements ExpandedLayout {
     this.#reduced = new MessageBuffer(
       transport.allocate(maxReceiveTokens * rowBytes(config.combinePayload, hidden)),
     );
-    this.#floatSum = new RowSum(hidden, 'f32');
-    this.#halfSum = new RowSum(hidden, 'bf16');
+    this.#floatSum = new RowSum(env.sums, hidden, 'f32');
+    this.#halfSum = new RowSum(env.sums, hidden, 'bf16');
   }
 
   /** Lays received rows out by expert; without `routed` (cached dispatch) the places stay as they are. */
@@ -121,7 +122,7 @@ export class ExpandedRows implements ExpandedLayout {
         if (weighted) sum.addScaled(input, source * bytes, this.weights[source]!);
         else sum.add(input, source * bytes);
       }
-      if (combinePayload === 'f32') this.#reduced.f32.set(sum.values, row * hidden);
+      if (combinePayload === 'f32') sum.storeF32(this.#reduced, row * outBytes);
       else sum.storeBf16(this.#reduced, row * outBytes);
     }
     return combinePayload === 'f32' ? this.#reduced.f32 : this.#reduced.u16;

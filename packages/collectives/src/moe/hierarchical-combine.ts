@@ -71,7 +71,7 @@ export class HierarchicalCombine implements Phase, MessageSource {
     this.#format = this.#merger.format;
     this.#packer = new CombinePacker(this.#format, config.topK);
     this.#bias = new BiasRows(config.hidden, config.combinePayload);
-    this.#sum = new RowSum(config.hidden, config.combinePayload);
+    this.#sum = new RowSum(env.sums, config.hidden, config.combinePayload);
     this.#weights = new Float32Array(config.topK);
     this.#packNode = new Int32Array(ranksPerNode);
     this.#packRow = new Int32Array(ranksPerNode);

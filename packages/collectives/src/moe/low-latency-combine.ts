@@ -42,7 +42,7 @@ export class LowLatencyCombine implements Phase, MessageSource {
     this.#mask = mask;
     this.#peers = peersFrom(transport.rank, transport.size);
     this.#format = combineMessage(config);
-    this.#sum = new RowSum(config.hidden, config.combinePayload);
+    this.#sum = new RowSum(env.sums, config.hidden, config.combinePayload);
     const slots = config.maxTokensPerRank * config.topK;
     this.#slots = new MessageBuffer(new Uint8Array(slots * this.#format.bytes));
     this.#present = new Uint8Array(slots);

@@ -2,7 +2,7 @@ import type { Communicator, RunOptions, WaitOptions } from '../communicator/comm
 import { invalidInput, needElements } from './checks.js';
 import type { DispatcherConfig } from './config.js';
 import { DispatcherBase, type Exchange, nextSlot } from './dispatcher-base.js';
-import { type SlotEnvironment, TAGS_PER_SLOT } from './environment.js';
+import { createSums, type SlotEnvironment, TAGS_PER_SLOT } from './environment.js';
 import { DispatchHandle } from './handle.js';
 import { LowLatencyCombine } from './low-latency-combine.js';
 import { ExpertRows, LowLatencyDispatch } from './low-latency-dispatch.js';
@@ -93,10 +93,12 @@ export class LowLatencyDispatcher extends DispatcherBase {
     super(comm, config);
     this.#mask = new Uint8Array(config.ranks);
     const slots = Array.from({ length: config.inFlight }, (_, slot) => slot);
+    const sums = createSums(config);
     const environment = (slot: number): SlotEnvironment => ({
       transport: this.transport,
       config,
       counters: this.counters,
+      sums,
       firstTag: slot * TAGS_PER_SLOT,
     });
     this.#dispatches = slots.map((slot) => {

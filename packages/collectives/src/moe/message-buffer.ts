@@ -1,5 +1,5 @@
-/** Words from which a copy by `set` beats a loop. */
-const SET_WORDS = 512;
+/** Words from which a copy by `set` beats a loop, its view included. */
+const SET_WORDS = 32;
 
 /** Bytes of messages or rows, seen as every element type; offsets into it are bytes and multiples of the element size. */
 export class MessageBuffer {

@@ -5,7 +5,7 @@ import type { DispatcherConfig } from './config.js';
 import { type CombineRows, DirectCombine } from './direct-combine.js';
 import { DirectDispatch } from './direct-dispatch.js';
 import { DispatcherBase, type Exchange, nextSlot } from './dispatcher-base.js';
-import { type SlotEnvironment, TAGS_PER_SLOT } from './environment.js';
+import { createSums, type SlotEnvironment, TAGS_PER_SLOT } from './environment.js';
 import { type ExpandedLayout, ExpandedRows } from './expanded-rows.js';
 import { DispatchHandle } from './handle.js';
 import { HierarchicalCombine } from './hierarchical-combine.js';
@@ -115,10 +115,12 @@ export class Dispatcher extends DispatcherBase {
   constructor(comm: Communicator, config: DispatcherConfig) {
     super(comm, config);
     const slots = Array.from({ length: config.inFlight }, (_, slot) => slot);
+    const sums = createSums(config);
     const environment = (slot: number): SlotEnvironment => ({
       transport: this.transport,
       config,
       counters: this.counters,
+      sums,
       firstTag: slot * TAGS_PER_SLOT,
     });
     this.#dispatches = slots.map((slot) => this.#openDispatch(environment(slot)));
@@ -324,7 +326,7 @@ export class Dispatcher extends DispatcherBase {
       rows,
       packer,
       phase,
-      expanded: config.expand ? new ExpandedRows(transport, config) : undefined,
+      expanded: config.expand ? new ExpandedRows(env) : undefined,
       tokensPerExpert: new Int32Array(config.localExperts),
       prefix: new Int32Array(config.ranks * config.ranks),
     };
