@@ -1,3 +1,4 @@
+import type { LinkFit } from '../schedule/link-fit.js';
 import type { TrafficCounters } from './counters.js';
 import type { Dtype, DtypeArray, Reduction } from './dtype.js';
 import type { Topology } from './topology.js';
@@ -247,6 +248,8 @@ export interface Communicator {
   dupSync(options?: RunOptions): Communicator;
   shrinkSync(options?: RunOptions): Communicator;
 
+  /** Replaces what `auto` chooses by, for later plans; the same fit on every rank (plans check that). New groups inherit it. */
+  setFit(fit: LinkFit): void;
   /** Traffic of this rank in this communicator. */
   counters(): TrafficCounters;
   /** Frees plans and the transport. Not collective, but peers that still wait for this rank fail. Idempotent. */

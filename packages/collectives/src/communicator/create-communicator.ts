@@ -1,5 +1,6 @@
 import { AbortedError } from '@moestack/schemas/errors';
 import { CollectivesError, CollectivesTimeoutError, PeerFailureError } from '../errors.js';
+import { checkFit } from '../schedule/fit-links.js';
 import { defaultLinkFit, type LinkFit } from '../schedule/link-fit.js';
 import { decodeNumbers, encodeNumbers } from './agreement.js';
 import { allocateArray, releaseArray } from './buffers.js';
@@ -33,7 +34,7 @@ export function createCommunicator(transport: Transport, options: CommunicatorOp
 class TransportCommunicator extends OneShot implements Communicator, PlanHost {
   readonly transport: Transport;
   readonly timeoutSeconds: number;
-  readonly #fit: LinkFit;
+  #fit: LinkFit;
   readonly #control = new ControlQueue();
   readonly #planner: Planner;
   #broken: Error | undefined;
@@ -50,8 +51,8 @@ class TransportCommunicator extends OneShot implements Communicator, PlanHost {
         remedy: 'pass seconds',
       });
     }
-    this.#fit = options.fit ?? defaultLinkFit;
-    this.#planner = new Planner(this, this.#control, this.#fit);
+    this.#fit = checkFit(options.fit ?? defaultLinkFit);
+    this.#planner = new Planner(this, this.#control);
   }
 
   get rank(): number {
@@ -64,6 +65,14 @@ class TransportCommunicator extends OneShot implements Communicator, PlanHost {
 
   get topology(): Topology {
     return this.transport.topology;
+  }
+
+  fit(): LinkFit {
+    return this.#fit;
+  }
+
+  setFit(fit: LinkFit): void {
+    this.#fit = checkFit(fit);
   }
 
   counters(): TrafficCounters {

@@ -1,4 +1,5 @@
 import { CollectivesError } from '../errors.js';
+import type { LinkFit } from '../schedule/link-fit.js';
 import type { Algorithm, Plan, PlanRequest, RunOptions, WaitOptions } from './communicator.js';
 import type { DtypeArray } from './dtype.js';
 import type { Runner } from './runner.js';
@@ -9,6 +10,8 @@ import { blockUntil, type Waitable, waitUntil } from './waiting.js';
 export interface PlanHost {
   readonly transport: Transport;
   readonly timeoutSeconds: number;
+  /** What `auto` chooses by. */
+  fit(): LinkFit;
   /** What broke the communicator, or that it was closed; undefined while it is usable. */
   broken(): Error | undefined;
   /** Breaks the communicator for all its plans, unless the error leaves it usable. */

@@ -1,5 +1,4 @@
 import { CollectivesError } from '../errors.js';
-import type { LinkFit } from '../schedule/link-fit.js';
 import { compareProposals, encodeProposal, encodeRefusal } from './agreement.js';
 import { bufferOf, checkAliasing, releaseArray } from './buffers.js';
 import type { PlanRequest } from './communicator.js';
@@ -25,15 +24,13 @@ function isPointToPoint(request: PlanRequest): request is PointToPointRequest {
 export class Planner {
   readonly #host: PlanHost;
   readonly #control: ControlQueue;
-  readonly #fit: LinkFit;
   readonly #plans = new Set<PlanBody>();
   /** Peers and tags with a live point-to-point plan. */
   readonly #pointToPoint = new Set<string>();
 
-  constructor(host: PlanHost, control: ControlQueue, fit: LinkFit) {
+  constructor(host: PlanHost, control: ControlQueue) {
     this.#host = host;
     this.#control = control;
-    this.#fit = fit;
   }
 
   /** A plan whose agreement has begun. @throws CollectivesError when this rank's arguments are wrong, after telling the others. */
@@ -64,6 +61,7 @@ export class Planner {
     const { transport } = this.#host;
     const owned: DtypeArray[] = [];
     try {
+      const fit = this.#host.fit();
       const operation = normalize(request, transport.rank, transport.size);
       const { dtype, variable } = operation;
       const given: { input?: DtypeArray; output?: DtypeArray } = request.op === 'barrier' ? {} : request;
@@ -77,10 +75,10 @@ export class Planner {
         receivedCounts: variable ? new Int32Array(transport.size) : noCounts,
       };
       const ticket = this.#control.add(
-        () => transport.agree(encodeProposal(operation, this.#tagsInUse(), this.#fit)),
+        () => transport.agree(encodeProposal(operation, this.#tagsInUse(), fit)),
         (payloads) => {
           const agreed = compareProposals(payloads, operation);
-          const outcome = compile(transport, operation, agreed, buffers, this.#fit);
+          const outcome = compile(transport, operation, agreed, buffers, fit);
           this.#checkTags(outcome.runner);
           return outcome;
         },
