@@ -86,7 +86,7 @@ export class DirectCombine implements Phase, MessageSource {
   readonly #sum: RowSum;
   readonly #weights: Float32Array;
   readonly #outView = new RowView();
-  /** [R]: how many of the tokens sent to a rank are already in their sums. */
+  /** `[R]`: how many of the tokens sent to a rank are already in their sums. */
   readonly #taken: Int32Array;
   #route: Route | undefined;
   #out: MessageBuffer = new MessageBuffer(new Uint8Array(0));

@@ -15,13 +15,13 @@ export interface ExpandedLayout {
   readonly x: RowArray;
   /** [rows, H/128] with payload `fp8`. */
   readonly scales: Float32Array | undefined;
-  /** [E/R + 1]: first row of each expert, a multiple of `expertAlignment`. */
+  /** `[E/R + 1]`: first row of each expert, a multiple of `expertAlignment`. */
   readonly expertOffsets: Int32Array;
-  /** [E/R]: rows of each expert without padding. */
+  /** `[E/R]`: rows of each expert without padding. */
   readonly counts: Int32Array;
-  /** [rows]: received row that it is a copy of, -1 for padding. */
+  /** `[rows]`: received row that it is a copy of, -1 for padding. */
   readonly rowOf: Int32Array;
-  /** [rows]: weight of the selection, 0 for padding. */
+  /** `[rows]`: weight of the selection, 0 for padding. */
   readonly weights: Float32Array;
 }
 
@@ -38,7 +38,7 @@ export class ExpandedRows implements ExpandedLayout {
   readonly #data: MessageBuffer;
   readonly #scaleBuffer: MessageBuffer | undefined;
   readonly #next: Int32Array;
-  /** [received rows, K]: expanded row of each selection, -1 for none. */
+  /** `[received rows, K]`: expanded row of each selection, -1 for none. */
   readonly #expandedOf: Int32Array;
   /** Sums of expert rows, one for each received row. */
   readonly #reduced: MessageBuffer;

@@ -69,9 +69,9 @@ export class LowLatencyDispatch implements Phase, MessageSource, CountRows {
   readonly #codes: MessageBuffer | undefined;
   readonly #scales: MessageBuffer | undefined;
   readonly #view = new RowView();
-  /** [E]: selections of each expert; later the next place in its list. */
+  /** `[E]`: selections of each expert; later the next place in its list. */
   readonly #perExpert: Int32Array;
-  /** [R]: next row and expert of each source's stream. */
+  /** `[R]`: next row and expert of each source's stream. */
   readonly #nextRow: Int32Array;
   #data: MessageBuffer = new MessageBuffer(new Uint8Array(0));
   #route: Route | undefined;

@@ -12,7 +12,7 @@ import { checkRows } from './token-packer.js';
 
 /** Tokens of a decode step. */
 export interface LowLatencyInput {
-  /** [T, H]: bfloat16 codes or float32 values with payload `fp8` (cast on the way), else the payload's element type. */
+  /** `[T, H]`: bfloat16 codes or float32 values with payload `fp8` (cast on the way), else the payload's element type. */
   readonly x: Float32Array | Uint16Array;
   /** [T, K] physical expert ids, -1 for none. Without `handle`. */
   readonly topkIdx?: Int32Array;

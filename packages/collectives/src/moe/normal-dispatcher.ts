@@ -74,9 +74,9 @@ export interface CombineInput {
 
 /** What came back. */
 export interface CombineResult {
-  /** [T, H]: `out` of the input, or the first T rows of an array of the dispatcher. */
+  /** `[T, H]`: `out` of the input, or the first T rows of an array of the dispatcher. */
   readonly x: Float32Array | Uint16Array;
-  /** [T, K]: sums of the weights that came back. */
+  /** `[T, K]`: sums of the weights that came back. */
   readonly topkWeights: Float32Array;
 }
 
