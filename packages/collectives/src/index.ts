@@ -4,6 +4,8 @@ export type {
   CollectiveOp,
   Communicator,
   Plan,
+  PlanBuffers,
+  PlanCommon,
   PlanRequest,
   ReduceOptions,
   RunOptions,

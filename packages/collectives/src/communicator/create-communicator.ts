@@ -20,7 +20,7 @@ import { blockUntil, type Waitable, waitUntil } from './waiting.js';
 export interface CommunicatorOptions {
   /** How long an operation may wait before it fails; default 5. */
   readonly timeoutSeconds?: number;
-  /** What `auto` chooses by; default {@link defaultLinkFit}. Must be the same on every rank. See {@link measureLinks}. */
+  /** What `auto` chooses by; default `defaultLinkFit`. Must be the same on every rank. See `measureLinks`. */
   readonly fit?: LinkFit;
 }
 
