@@ -9,7 +9,12 @@ export type {
   Fp8ScaleMode,
   PayloadFormat,
 } from './config.js';
-export { createDispatcher, createDispatcherSync, type DispatcherOf, type ModeDispatcher } from './create-dispatcher.js';
+export {
+  createDispatcher,
+  createDispatcherSync,
+  type DispatcherOf,
+  type ModeDispatcher,
+} from './create-dispatcher.js';
 export { DispatcherBase, type Exchange, type PendingExchange } from './dispatcher-base.js';
 export type { ExpandedLayout } from './expanded-rows.js';
 export type { DispatchHandle } from './handle.js';
