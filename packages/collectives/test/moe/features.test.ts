@@ -8,6 +8,7 @@ import {
   type DispatcherOptions,
   fromBf16,
   MismatchError,
+  PeerFailureError,
   toBf16,
   uniformTopology,
 } from '@moestack/collectives';
@@ -357,4 +358,44 @@ it('stops waiting when its signal fires', async () => {
   );
   controller.abort();
   await expect(waiting).rejects.toMatchObject({ code: 'aborted' });
+});
+
+it('names a rank that failed, also to those that wait for its forwarding', async () => {
+  const comms = createLoopback(4, { topology: uniformTopology(2, 2) });
+  const dispatchers = await Promise.all(
+    comms.map((comm) => createDispatcher(comm, { mode: 'hierarchical', ...base })),
+  );
+  const waiting = [0, 1, 2].map((rank) =>
+    dispatchers[rank]!.dispatch({ x: new Float32Array(4), topkIdx: Int32Array.of(0, 3, 7) }).catch(
+      (error: unknown) => error,
+    ),
+  );
+  comms[3]!.transport.fail([3], 'lost power');
+  for (const error of await Promise.all(waiting)) {
+    expect(error).toBeInstanceOf(PeerFailureError);
+    expect(error).toMatchObject({ ranks: [3] });
+  }
+  await Promise.all(dispatchers.map((dispatcher) => dispatcher.close()));
+});
+
+it('refuses to go on after ranks combined different dispatches', async () => {
+  const [first, second] = createLoopback(2, { timeoutSeconds: 1 });
+  const both = await Promise.all(
+    [first!, second!].map((comm) => createDispatcher(comm, { mode: 'direct', ...base })),
+  );
+  const x = new Float32Array(24);
+  const dispatch = (topkIdx: Int32Array) =>
+    Promise.all(both.map((dispatcher) => dispatcher.dispatch({ x, topkIdx, tokens: 2 })));
+  const one = await dispatch(Int32Array.of(0, 4, -1, -1, -1, -1));
+  const two = await dispatch(Int32Array.of(-1, -1, -1, 0, 4, -1));
+  const errors = await Promise.all([
+    both[0]!.combine({ handle: one[0]!.handle, x }).catch((error: unknown) => error),
+    both[1]!.combine({ handle: two[1]!.handle, x }).catch((error: unknown) => error),
+  ]);
+  for (const [rank, error] of errors.entries()) {
+    expect(error).toBeInstanceOf(MismatchError);
+    expect(error).toMatchObject({ field: 'handle', ranks: [1 - rank] });
+  }
+  expect(() => both[0]!.dispatchSend({ x, topkIdx: new Int32Array(6).fill(-1) })).toThrow(MismatchError);
+  await Promise.all(both.map((dispatcher) => dispatcher.close()));
 });

@@ -19,7 +19,11 @@ const TOP_K = 4;
 const HIDDEN = 128;
 const MAX_TOKENS = 20;
 
-type Variant = Omit<DispatcherOptions, 'experts' | 'topK' | 'hidden' | 'maxTokensPerRank'> & { name: string };
+type Variant = Omit<DispatcherOptions, 'experts' | 'topK' | 'hidden' | 'maxTokensPerRank'> & {
+  name: string;
+  /** Leave the last rank out. */
+  masked?: boolean;
+};
 
 const variants: readonly Variant[] = [
   { name: 'direct f32', mode: 'direct', payload: 'f32' },
@@ -29,6 +33,7 @@ const variants: readonly Variant[] = [
   { name: 'hierarchical bf16 in chunks', mode: 'hierarchical', payload: 'bf16', chunkTokens: 2 },
   { name: 'hierarchical f32 without counts', mode: 'hierarchical', payload: 'f32', worstCase: true },
   { name: 'low latency bf16', mode: 'low-latency', payload: 'bf16' },
+  { name: 'low latency bf16 without the last rank', mode: 'low-latency', payload: 'bf16', masked: true },
   { name: 'low latency fp8 in chunks', mode: 'low-latency', payload: 'fp8', scale: 'ue8m0', chunkTokens: 5 },
 ];
 
@@ -39,7 +44,7 @@ const variants: readonly Variant[] = [
  */
 export async function runScenario(comm: Communicator, blocking: boolean): Promise<Digests> {
   const digests: Digests = {};
-  for (const { name, ...variant } of variants) {
+  for (const { name, masked, ...variant } of variants) {
     const options = {
       ...variant,
       experts: comm.size * EXPERTS_PER_RANK,
@@ -49,7 +54,9 @@ export async function runScenario(comm: Communicator, blocking: boolean): Promis
     };
     const dispatcher = blocking ? createDispatcherSync(comm, options) : await createDispatcher(comm, options);
     const digest = new Digest();
-    for (let step = 0; step < 2; step++) {
+    const out = masked === true && comm.rank === comm.size - 1;
+    if (masked === true && !out && 'maskRank' in dispatcher) dispatcher.maskRank(comm.size - 1);
+    for (let step = 0; step < 2 && !out; step++) {
       if ('maskRank' in dispatcher) await lowLatency(dispatcher, comm, step, blocking, digest);
       else await normal(dispatcher, comm, step, blocking, digest);
     }
