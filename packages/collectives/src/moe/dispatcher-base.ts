@@ -76,6 +76,8 @@ export abstract class DispatcherBase {
   readonly rank: number;
   /** What this rank has sent and received so far, by purpose. */
   readonly counters: DispatchCounters;
+  /** `[E/R]`: selections of each local expert over all dispatches received so far, for load statistics. */
+  readonly expertLoad: Float64Array;
   /** @internal */
   protected readonly transport: Transport;
   readonly #comm: Communicator;
@@ -89,6 +91,7 @@ export abstract class DispatcherBase {
     this.config = config;
     this.rank = comm.rank;
     this.transport = comm.transport;
+    this.expertLoad = new Float64Array(config.localExperts);
     this.counters = createCounters(comm.rank, comm.topology);
   }
 
@@ -113,10 +116,11 @@ export abstract class DispatcherBase {
     return this.transport.counters;
   }
 
-  /** Sets the counters to zero. */
+  /** Sets the counters and the expert load to zero. */
   resetCounters(): void {
     for (const counters of Object.values(this.counters) as TrafficCounters[]) counters.reset();
     this.transport.counters.reset();
+    this.expertLoad.fill(0);
   }
 
   /**

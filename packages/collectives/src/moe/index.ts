@@ -26,6 +26,7 @@ export {
   type LowLatencyInput,
   type LowLatencyResult,
 } from './low-latency-dispatcher.js';
+export { dispatcherBytes } from './memory.js';
 export { combineMessage, dispatchMessage, type MessageFormat, type MessageShape } from './message.js';
 export {
   type CombineInput,

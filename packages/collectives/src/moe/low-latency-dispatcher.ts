@@ -248,6 +248,7 @@ export class LowLatencyDispatcher extends DispatcherBase {
 
   #dispatched(slot: DispatchSlot, generation: number): LowLatencyResult {
     const { rows, route } = slot;
+    for (let e = 0; e < rows.counts.length; e++) this.expertLoad[e] = this.expertLoad[e]! + rows.counts[e]!;
     return {
       rowsPerExpert: this.config.ranks * this.config.maxTokensPerRank,
       x: rows.x,

@@ -261,7 +261,10 @@ export class Dispatcher extends DispatcherBase {
     } else {
       counts.set(slot.phase.tokensPerExpert);
     }
-    for (let e = 0; e < counts.length; e++) counts[e] = alignUp(counts[e]!, config.expertAlignment);
+    for (let e = 0; e < counts.length; e++) {
+      this.expertLoad[e] = this.expertLoad[e]! + counts[e]!;
+      counts[e] = alignUp(counts[e]!, config.expertAlignment);
+    }
     return counts;
   }
 
