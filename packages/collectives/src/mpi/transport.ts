@@ -26,7 +26,10 @@ const AGREEMENT_TAG = 32_766;
 const SPINS = 200;
 const YIELDS = 2000;
 const SLEEP_MILLISECONDS = 1;
-const TURNS = 500;
+/** The same for promises: turns of the event loop, then short timers, then longer ones, since a turn costs more than a poll. */
+const TURNS = 200;
+const SHORT_TIMERS = 10;
+const LONG_SLEEP_MILLISECONDS = 3;
 
 /** Ranks are processes started by mpirun; messages are MPI's. */
 export class MpiTransport implements Transport {
@@ -137,8 +140,12 @@ export class MpiTransport implements Transport {
 
   pauseAsync(_token: number, attempt: number, maxSeconds: number): Promise<void> {
     return new Promise((resolve) => {
-      if (attempt < TURNS) setImmediate(resolve);
-      else setTimeout(resolve, Math.min(SLEEP_MILLISECONDS, maxSeconds * 1000));
+      if (attempt < TURNS) {
+        setImmediate(resolve);
+        return;
+      }
+      const sleep = attempt < TURNS + SHORT_TIMERS ? SLEEP_MILLISECONDS : LONG_SLEEP_MILLISECONDS;
+      setTimeout(resolve, Math.min(sleep, maxSeconds * 1000));
     });
   }
 
