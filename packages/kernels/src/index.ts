@@ -4,7 +4,7 @@ export { ElementwiseKernels } from './elementwise-kernels.js';
 export { KernelsError, OutOfMemoryError } from './errors.js';
 export { Kernels } from './kernels.js';
 export { KernelsBase } from './kernels-base.js';
-export { ReduceKernels } from './reduce-kernels.js';
+export { type ReduceElements, ReduceKernels } from './reduce-kernels.js';
 export * as reference from './reference/index.js';
 export type { ReduceDtype, ReduceOperation } from './reference/reduce.js';
 export { RowSumKernel, RowSumKernels } from './row-sum-kernels.js';
