@@ -20,8 +20,8 @@ const ALIGNMENT = 64;
  * import { dispatcherBytes } from '@moestack/collectives';
  *
  * const options = { mode: 'direct', experts: 64, topK: 6, hidden: 1024, maxTokensPerRank: 256 } as const;
- * console.log(dispatcherBytes(options, { nodes: 1, ranksPerNode: 4 })); // 27 MB
- * console.log(dispatcherBytes({ ...options, chunkTokens: 16 }, { nodes: 1, ranksPerNode: 4 })); // 6 MB
+ * console.log(dispatcherBytes(options, { nodes: 1, ranksPerNode: 4 })); // 21.4 MB
+ * console.log(dispatcherBytes({ ...options, chunkTokens: 16 }, { nodes: 1, ranksPerNode: 4 })); // 5.3 MB
  * ```
  */
 export function dispatcherBytes(options: DispatcherOptions, topology: DispatchTopology): number {

@@ -4,9 +4,11 @@ import {
   type Communicator,
   createDispatcher,
   createLoopback,
+  createTopology,
   type Dispatcher,
   type DispatcherOptions,
   dispatcherBytes,
+  dispatchMessage,
   fromBf16,
   MismatchError,
   PeerFailureError,
@@ -441,6 +443,25 @@ it.each([
       };
       const dispatcher = await createDispatcher(comm, options);
       expect(bytes).toBe(dispatcherBytes(options, { nodes: 2, ranksPerNode: 2 }));
+      await dispatcher.close();
+    }),
+  );
+});
+
+it('works on nodes of different sizes where no forwarding is needed', async () => {
+  const comms = createLoopback(3, { topology: createTopology([0, 1, 1]) });
+  await Promise.all(
+    comms.map(async (comm) => {
+      const options = { ...base, experts: 9 };
+      await expect(createDispatcher(comm, { mode: 'hierarchical', ...options })).rejects.toThrow(
+        /different sizes/,
+      );
+      const dispatcher = await createDispatcher(comm, { mode: 'direct', ...options });
+      const { rows } = await dispatcher.dispatch({ x: new Float32Array(4), topkIdx: Int32Array.of(0, 3, 6) });
+      expect(rows).toBe(3);
+      const { intra, inter } = dispatcher.counters.dispatch.report().sent;
+      const size = dispatchMessage({ mode: 'direct', ...base, combinePayload: 'f32' }).bytes;
+      expect([intra.bytes / size, inter.bytes / size]).toEqual(comm.rank === 0 ? [0, 2] : [1, 1]);
       await dispatcher.close();
     }),
   );

@@ -68,6 +68,34 @@ export async function runScenario(comm: Communicator, blocking: boolean): Promis
   return digests;
 }
 
+/**
+ * Dispatches until rank `victim` ends its thread after the first exchange.
+ *
+ * @returns name and ranks of the error that stopped this rank.
+ */
+export async function runUntilFailure(
+  comm: Communicator,
+  victim: number,
+  blocking: boolean,
+): Promise<{ name: string; ranks: readonly number[] }> {
+  const shape = { experts: comm.size, topK: 1, hidden: 2, maxTokensPerRank: 1, payload: 'f32' } as const;
+  const dispatcher: Dispatcher = blocking
+    ? createDispatcherSync(comm, { mode: 'hierarchical', ...shape })
+    : await createDispatcher(comm, { mode: 'hierarchical', ...shape });
+  const topkIdx = Int32Array.of((comm.rank + 1) % comm.size);
+  for (let step = 0; ; step++) {
+    if (step === 1 && comm.rank === victim) process.exit(3);
+    try {
+      const sent = dispatcher.dispatchSend({ x: new Float32Array(2), topkIdx });
+      if (blocking) dispatcher.dispatchReceive(sent);
+      else await dispatcher.dispatchReceiveAsync(sent);
+    } catch (error) {
+      const { name, ranks } = error as { name: string; ranks: readonly number[] };
+      return { name, ranks: [...ranks] };
+    }
+  }
+}
+
 function batchOf(comm: Communicator, step: number, batch: number) {
   const random = generator(comm.rank * 1009 + step * 31 + batch + 1);
   // Some ranks have nothing to send in some steps.
