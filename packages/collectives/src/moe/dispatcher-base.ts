@@ -6,6 +6,7 @@ import { CollectivesError } from '../errors.js';
 import type { DispatcherConfig } from './config.js';
 import { type DispatchLayout, dispatchLayout } from './layout.js';
 import type { Phase } from './phase.js';
+import type { Route } from './route.js';
 import { createCounters, type DispatchCounters } from './slot-counters.js';
 
 /** A dispatch or combine whose send phase has begun on this rank. */
@@ -197,7 +198,14 @@ export abstract class DispatcherBase {
 
   /** @internal */
   protected finishSync<Result>(what: string, exchange: Exchange<Result>, options: RunOptions): Result {
-    blockUntil(this.transport, what, waitable(exchange), options.timeoutSeconds ?? this.#comm.timeoutSeconds);
+    const timeoutSeconds = options.timeoutSeconds ?? this.#comm.timeoutSeconds;
+    try {
+      blockUntil(this.transport, what, waitable(exchange), timeoutSeconds);
+    } catch (error) {
+      const again = CollectivesError.isInstance(error) && error.code === 'collectives/would-block';
+      if (!again) this.breakWith(error);
+      throw error;
+    }
     return exchange.take();
   }
 
@@ -208,7 +216,12 @@ export abstract class DispatcherBase {
     options: WaitOptions,
   ): Promise<Result> {
     const timeoutSeconds = options.timeoutSeconds ?? this.#comm.timeoutSeconds;
-    await waitUntil(this.transport, what, waitable(exchange), { ...options, timeoutSeconds });
+    try {
+      await waitUntil(this.transport, what, waitable(exchange), { ...options, timeoutSeconds });
+    } catch (error) {
+      this.breakWith(error);
+      throw error;
+    }
     return exchange.take();
   }
 }
@@ -220,13 +233,22 @@ function waitable(exchange: PendingExchange): { test(): boolean; missing(): read
 /** Slot number `sequence % slots`, refused while its last exchange is in flight. */
 export function nextSlot(what: string, sequence: number, slots: readonly { busy: boolean }[]): number {
   const slot = sequence % slots.length;
-  if (slots[slot]!.busy) {
-    throw new CollectivesError({
-      code: 'collectives/busy',
-      message: `${slots.length} ${what} exchanges are already in flight`,
-      value: slots.length,
-      remedy: `receive the oldest ${what} first, or raise inFlight`,
-    });
-  }
+  if (slots[slot]!.busy) throw inFlightError(what, slots.length);
   return slot;
+}
+
+/** Refuses to overwrite the routing of a dispatch that a combine in flight still reads. */
+export function needRouteFree(route: Route, combines: readonly { route: Route | undefined }[]): void {
+  for (const combine of combines) {
+    if (combine.route === route) throw inFlightError('combine', combines.length);
+  }
+}
+
+function inFlightError(what: string, slots: number): CollectivesError {
+  return new CollectivesError({
+    code: 'collectives/busy',
+    message: `a ${what} of ${slots} exchanges ago is still in flight`,
+    value: slots,
+    remedy: `receive the oldest ${what} first, or raise inFlight`,
+  });
 }

@@ -1,7 +1,7 @@
 import type { Communicator, RunOptions, WaitOptions } from '../communicator/communicator.js';
 import { invalidInput, needElements } from './checks.js';
 import type { DispatcherConfig } from './config.js';
-import { DispatcherBase, type Exchange, nextSlot } from './dispatcher-base.js';
+import { DispatcherBase, type Exchange, needRouteFree, nextSlot } from './dispatcher-base.js';
 import { createSums, type SlotEnvironment, TAGS_PER_SLOT } from './environment.js';
 import { DispatchHandle } from './handle.js';
 import { LowLatencyCombine } from './low-latency-combine.js';
@@ -146,9 +146,7 @@ export class LowLatencyDispatcher extends DispatcherBase {
     this.needOpen();
     const { config } = this;
     const slot = this.#dispatches[nextSlot('dispatch', this.#dispatchSequence, this.#dispatches)]!;
-    for (const combine of this.#combines) {
-      if (combine.route === slot.route) nextSlot('combine', 0, [{ busy: true }]);
-    }
+    needRouteFree(slot.route, this.#combines);
     const { topkIdx, handle } = input;
     if ((topkIdx === undefined) === (handle === undefined)) {
       throw invalidInput('topkIdx', 'either topkIdx or handle', topkIdx === undefined ? 'none' : 'both');

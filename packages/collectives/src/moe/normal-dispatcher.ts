@@ -4,7 +4,7 @@ import type { Biases } from './combine-input.js';
 import type { DispatcherConfig } from './config.js';
 import { type CombineRows, DirectCombine } from './direct-combine.js';
 import { DirectDispatch } from './direct-dispatch.js';
-import { DispatcherBase, type Exchange, nextSlot } from './dispatcher-base.js';
+import { DispatcherBase, type Exchange, needRouteFree, nextSlot } from './dispatcher-base.js';
 import { createSums, type SlotEnvironment, TAGS_PER_SLOT } from './environment.js';
 import { type ExpandedLayout, ExpandedRows } from './expanded-rows.js';
 import { DispatchHandle } from './handle.js';
@@ -135,9 +135,7 @@ export class Dispatcher extends DispatcherBase {
   dispatchSend(input: DispatchInput): Exchange<DispatchResult> {
     this.needOpen();
     const slot = this.#dispatches[nextSlot('dispatch', this.#dispatchSequence, this.#dispatches)]!;
-    for (const combine of this.#combines) {
-      if (combine.route === slot.route) nextSlot('combine', 0, [{ busy: true }]);
-    }
+    needRouteFree(slot.route, this.#combines);
     const { topkIdx, handle } = input;
     if ((topkIdx === undefined) === (handle === undefined)) {
       throw invalidInput('topkIdx', 'either topkIdx or handle', topkIdx === undefined ? 'none' : 'both');

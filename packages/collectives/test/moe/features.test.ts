@@ -363,6 +363,9 @@ it('cannot block where ranks share a thread, and times out by name', async () =>
   const error = await a!.dispatchReceiveAsync(sent).catch((reason: unknown) => reason);
   expect(error).toBeInstanceOf(CollectivesTimeoutError);
   expect(error).toMatchObject({ ranks: [1] });
+  expect(() => a!.dispatchSend({ x: new Float32Array(4), topkIdx: Int32Array.of(4, 5, 6) })).toThrow(
+    CollectivesTimeoutError,
+  );
   await Promise.all([a!.close(), b!.close()]);
 });
 
