@@ -18,6 +18,17 @@ const CANDIDATES = {
   mpich: ['libmpich.so.12', 'libmpi.so.12', 'libmpich.so', 'libmpi.12.dylib'],
 } as const;
 
+/**
+ * Defaults for UCX, which MPICH and some builds of Open MPI sit on. It would replace malloc by an allocator of its own whose trimming of the heap
+ * races with the C library's on other threads, of which Node has several; and its handler of SIGSEGV would hide the one by which V8 turns bad WebAssembly accesses into
+ * exceptions. What the user has set stays.
+ */
+const ucxDefaults: Readonly<Record<string, string>> = {
+  UCX_MEM_MALLOC_HOOKS: 'n',
+  UCX_MEM_MALLOC_RELOC: 'n',
+  UCX_ERROR_SIGNALS: '',
+};
+
 /** An MPI library bound to this process. */
 export interface MpiLibrary {
   readonly path: string;
@@ -37,6 +48,7 @@ export interface MpiLibrary {
  */
 export function loadMpi(path: string | undefined): MpiLibrary {
   const koffi = loadKoffi();
+  for (const [name, value] of Object.entries(ucxDefaults)) process.env[name] ??= value;
   const names = path === undefined ? candidates() : [path];
   const problems: string[] = [];
   for (const name of names) {
