@@ -19,11 +19,12 @@ const CANDIDATES = {
 } as const;
 
 /**
- * Defaults for UCX, which MPICH and some builds of Open MPI sit on. It would replace malloc by an allocator of its own whose trimming of the heap
- * races with the C library's on other threads, of which Node has several; and its handler of SIGSEGV would hide the one by which V8 turns bad WebAssembly accesses into
- * exceptions. What the user has set stays.
+ * Defaults for UCX, which MPICH and some builds of Open MPI sit on. It would patch malloc, sbrk and mmap in place while Node's other threads use them, which was seen
+ * to unmap live heap; without the patches it registers memory for each RDMA transfer instead of remembering it. And its handler of SIGSEGV would hide
+ * the one by which V8 turns bad WebAssembly accesses into exceptions. What the user has set stays.
  */
 const ucxDefaults: Readonly<Record<string, string>> = {
+  UCX_MEM_MMAP_HOOK_MODE: 'none',
   UCX_MEM_MALLOC_HOOKS: 'n',
   UCX_MEM_MALLOC_RELOC: 'n',
   UCX_ERROR_SIGNALS: '',
