@@ -149,8 +149,11 @@ export class WorkerRank {
 
   /** Changes whenever this rank was woken. */
   activity(): number {
+    // In this order: a peer takes the mark away and then changes the number, so with the mark still set this number is outdated
+    // by any peer that will not look for the mark again.
+    const token = Atomics.load(this.words, this.#activity);
     this.#armedBeforePoll = Atomics.load(this.words, this.#sleeping) !== 0;
-    return Atomics.load(this.words, this.#activity);
+    return token;
   }
 
   /** Word to pass to {@link WorkerRank.signal}. */
