@@ -69,11 +69,6 @@ export class PlanBody implements Plan {
     this.#agreement = agreement;
   }
 
-  /** First tag beyond those in use; 0 while agreeing. */
-  get tagEnd(): number {
-    return this.#runner?.tagEnd ?? 0;
-  }
-
   run(options?: RunOptions): void {
     const runner = this.#runner;
     if (runner?.run === undefined) {
@@ -185,6 +180,7 @@ export class PlanBody implements Plan {
   close(): void {
     if (this.#closed) return;
     if (this.#active && this.#host.broken() === undefined) throw busy(this.#what, 'close');
+    this.#takeRunner();
     this.#closed = true;
     this.#active = false;
     this.#runner?.close();
@@ -204,6 +200,15 @@ export class PlanBody implements Plan {
         message: `${this.#what}: the plan is closed`,
         remedy: 'make a new plan',
       });
+    }
+  }
+
+  /** An agreement may have been completed by the poll of another plan. */
+  #takeRunner(): void {
+    try {
+      this.#agreed();
+    } catch {
+      // A plan whose agreement failed has nothing to close.
     }
   }
 
