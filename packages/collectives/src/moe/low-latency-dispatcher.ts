@@ -46,7 +46,7 @@ export interface LowLatencyResult {
 /** Expert rows to return. */
 export interface LowLatencyCombineInput {
   readonly handle: DispatchHandle;
-  /** [E/R, rowsPerExpert, H] in the combine format. */
+  /** [E/R, rowsPerExpert, H] in the combine format. Must not change before the combine is received, as `topkWeights`. */
   readonly x: Float32Array | Uint16Array;
   /** [T, K]. */
   readonly topkWeights: Float32Array;

@@ -58,7 +58,7 @@ export interface DispatchResult {
 export interface CombineInput {
   /** Of the dispatch whose rows these are; of any earlier one for the backward pass of a dispatch. */
   readonly handle: DispatchHandle;
-  /** [rows, H] in the combine format, in the order of the dispatch result; several experts of one row are already summed. */
+  /** [rows, H] in the combine format, in the order of the dispatch result; several experts of one row are already summed. Must not change before the combine is received. */
   readonly x?: Float32Array | Uint16Array;
   /** Instead of `x`: [expanded rows, H] float32 or bfloat16, summed here over the slots of each row in float32. */
   readonly expanded?: Float32Array | Uint16Array;
