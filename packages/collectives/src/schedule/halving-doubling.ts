@@ -2,11 +2,11 @@ import type { ScheduleBuilder } from './builder.js';
 import { type Fold, fold } from './fold.js';
 import { chunk, type Group, member } from './group.js';
 import type { Region } from './ir.js';
-import { type Partition, partBytes } from './partition.js';
+import type { Partition } from './partition.js';
 
 /**
- * Recursive halving: leaves virtual part `virtual` of `accumulator` reduced. `held` is what the first round combines with. `cut[v]` is the
- * first part of `partition` that belongs to virtual member v. Order: a tree over far neighbours first, (x0 ⊕ x[p/2]) ⊕ (x[p/4] ⊕ x[3p/4]) ...
+ * Recursive halving: leaves virtual part `virtual` of `accumulator` reduced. `held` is what the first round combines with. `cut(v)` is the
+ * first part of `partition` that belongs to virtual member v; `result` takes the last round's target instead of the accumulator. Order: a tree over far neighbours first, (x0 ⊕ x[p/2]) ⊕ (x[p/4] ⊕ x[3p/4]) ...
  */
 function halve(
   builder: ScheduleBuilder,
@@ -16,6 +16,7 @@ function halve(
   cut: (v: number) => number,
   held: Region,
   accumulator: Region,
+  result?: Region,
 ): void {
   const { virtual, power, actor } = folded;
   let low = 0;
@@ -28,11 +29,9 @@ function halve(
     const keep = upper ? ([middle, high] as const) : ([low, middle] as const);
     const give = upper ? ([low, middle] as const) : ([middle, high] as const);
     builder.send(peer, chunk(source, partition, cut(give[0]), cut(give[1])));
-    builder.receiveReduce(
-      peer,
-      chunk(accumulator, partition, cut(keep[0]), cut(keep[1])),
-      chunk(source, partition, cut(keep[0]), cut(keep[1])),
-    );
+    const kept = chunk(source, partition, cut(keep[0]), cut(keep[1]));
+    const target = chunk(accumulator, partition, cut(keep[0]), cut(keep[1]));
+    builder.receiveReduce(peer, distance === 1 && result !== undefined ? result : target, kept);
     builder.endRound();
     [low, high] = keep;
     source = accumulator;
@@ -88,7 +87,7 @@ export function halvingReduceScatter(
   output: Region,
 ): void {
   const folded = fold(group);
-  const { virtual, partner, power } = folded;
+  const { virtual, partner } = folded;
   const { me } = group;
   if (group.ranks.length === 1) {
     builder.copy(input, output);
@@ -103,15 +102,15 @@ export function halvingReduceScatter(
     return;
   }
   const accumulator = builder.scratch(input.bytes);
-  if (partner >= 0) {
-    builder.receiveReduce(peer, accumulator, input);
-    builder.endRound();
+  if (partner < 0) {
+    // The last round combines just this member's part.
+    halve(builder, group, folded, partition, folded.first, input, accumulator, output);
+    return;
   }
-  const held = partner >= 0 ? accumulator : input;
-  halve(builder, group, folded, partition, folded.first, held, accumulator);
-  const result = power === 1 ? held : accumulator;
-  builder.copy(chunk(result, partition, me), output);
-  if (partner >= 0 && partBytes(partition, partner) > 0)
-    builder.send(peer, chunk(result, partition, partner));
+  builder.receiveReduce(peer, accumulator, input);
+  builder.endRound();
+  halve(builder, group, folded, partition, folded.first, accumulator, accumulator);
+  builder.copy(chunk(accumulator, partition, me), output);
+  builder.send(peer, chunk(accumulator, partition, partner));
   builder.endRound();
 }
