@@ -11,7 +11,6 @@ import { casesFor, runCase } from './contract-suite/index.js';
 const groups = [
   { ranks: 1, topology: uniformTopology(1, 1) },
   { ranks: 2, topology: uniformTopology(1, 2) },
-  { ranks: 3, topology: createTopology([0, 1, 1]) },
   { ranks: 4, topology: uniformTopology(2, 2) },
   { ranks: 7, topology: createTopology([0, 0, 0, 1, 1, 2, 0]) },
 ];

@@ -221,7 +221,7 @@ describe('every schedule gives what its operation promises', () => {
   for (const [op, algorithms] of Object.entries(algorithmsOf) as [CollectiveOp, NamedAlgorithm[]][]) {
     for (const algorithm of algorithms) {
       it(`${op}, ${algorithm}: any size, topology, dtype, ragged and zero counts`, () => {
-        fc.assert(fc.property(cases(op, algorithm), check), { seed: 5, numRuns: 150 });
+        fc.assert(fc.property(cases(op, algorithm), check), { seed: 5, numRuns: 100 });
       });
       it(`${op}, ${algorithm}: every size from 1 to 9`, () => {
         for (let size = 1; size <= 9; size++) {
