@@ -77,6 +77,7 @@ export function connectMpi(options: MpiOptions = {}): Communicator {
   const grace = options.graceSeconds === undefined ? {} : { graceSeconds: options.graceSeconds };
   const session = new Session(library, { timeoutSeconds, ...grace });
   connected = true;
+  checkSize(session.size, library.path);
   const communicator = session.duplicate(library.abi.world);
   const memory = new RankMemory(options.memoryBytes ?? DEFAULT_MEMORY_BYTES);
   const topology = options.topology ?? detectTopology(session, communicator, timeoutSeconds, memory);
@@ -91,6 +92,19 @@ export function connectMpi(options: MpiOptions = {}): Communicator {
   return createCommunicator(new MpiTransport(session, communicator, topology, pieceBytes, memory), {
     ...options,
     timeoutSeconds,
+  });
+}
+
+/** A library of another MPI than the one that started the job sees a job of one rank, and every process would work alone. */
+function checkSize(size: number, path: string): void {
+  const { env } = process;
+  const started = Number(env['OMPI_COMM_WORLD_SIZE'] ?? env['PMI_SIZE'] ?? 1);
+  if (size > 1 || !(started > 1)) return;
+  throw new CollectivesError({
+    code: 'collectives/bad-config',
+    message: `the process manager started ${started} ranks, but ${path} sees one`,
+    value: { started, library: path },
+    remedy: 'start the program with mpirun of the same MPI, or pass its library as `library`',
   });
 }
 

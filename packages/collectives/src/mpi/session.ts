@@ -119,9 +119,8 @@ export class Session {
     if (this.#ending) return;
     this.#ending = true;
     const grace = this.#options.graceSeconds ?? DEFAULT_GRACE_SECONDS;
-    const abort = (): void => this.#abort(error.message, 1);
-    process.on('exit', abort);
-    setTimeout(abort, grace * 1000);
+    process.on('exit', (code) => this.#leave(code, error.message));
+    setTimeout(() => this.#abort(error.message, 1), grace * 1000);
     // A program that never returns to its event loop is ended as well.
     this.watchdog.arm(2, grace + 1);
   }
@@ -130,12 +129,25 @@ export class Session {
     if (this.#ending) return;
     this.#ending = true;
     if (code !== 0) {
-      this.#abort(`the process exits with code ${code} while MPI is in use`, code);
+      this.#leave(code, `the process exits with code ${code} while MPI is in use`);
       return;
     }
     this.watchdog.arm(1, this.#options.timeoutSeconds);
     this.library.mpi.MPI_Finalize();
     this.watchdog.disarm();
+  }
+
+  /**
+   * Ends the job from an exit listener. A code other than 0 makes the process manager end the other ranks by itself; MPI_Abort would end this process
+   * before Node has printed the exception that it exits for.
+   */
+  #leave(code: number, reason: string): void {
+    if (code === 0) {
+      this.#abort(reason, 1);
+      return;
+    }
+    writeSync(2, `moestack: rank ${this.rank}: ${reason}; ending the MPI job\n`);
+    this.watchdog.arm(2, 1);
   }
 
   #abort(reason: string, code: number): void {

@@ -46,7 +46,7 @@ interface Fault {
 const faults: readonly (readonly [Fault, Fault])[] = [
   [
     { fault: 'dead', says: /signal 9|KILLED|exit/i },
-    { fault: 'throws', says: /moestack: rank 1: the process exits with code 1/ },
+    { fault: 'throws', says: /moestack: rank 1: the process exits with code 1.*a defect of the program/s },
   ],
   [
     {
@@ -113,6 +113,17 @@ describe.each(['openmpi', 'mpich'] as const)('mpi transport on %s', (name) => {
       await Promise.all([checkFault(launcher, first), checkFault(launcher, second)]);
     },
   );
+
+  it('refuses to work as many jobs of one rank under a library of another MPI', async (context) => {
+    const other = name === 'openmpi' ? 'mpich' : 'openmpi';
+    if (findLauncher(other) === undefined) context.skip();
+    await inFolder(async (folder) => {
+      const values = [folder, '', String(2 ** 30), libraries[other]];
+      const job = await runJob(launcher, 2, contractProgram, values);
+      expect(job.code).not.toBe(0);
+      expect(job.stderr).toMatch(/started 2 ranks, but lib\w+\.so\.\d+ sees one/);
+    });
+  });
 
   it('works without mpirun as a job of one rank', async () => {
     await inFolder(async (folder) => {
