@@ -119,8 +119,12 @@ export class Session {
     if (this.#ending) return;
     this.#ending = true;
     const grace = this.#options.graceSeconds ?? DEFAULT_GRACE_SECONDS;
-    process.on('exit', (code) => this.#leave(code, error.message));
-    setTimeout(() => this.#abort(error.message, 1), grace * 1000);
+    // Said at once: what is written right before MPI_Abort may be lost on its way through the process manager.
+    this.#say(error.message);
+    process.on('exit', (code) => {
+      if (code === 0) this.#abort(1);
+    });
+    setTimeout(() => this.#abort(1), grace * 1000);
     // A program that never returns to its event loop is ended as well.
     this.watchdog.arm(2, grace + 1);
   }
@@ -129,7 +133,8 @@ export class Session {
     if (this.#ending) return;
     this.#ending = true;
     if (code !== 0) {
-      this.#leave(code, `the process exits with code ${code} while MPI is in use`);
+      // The process manager ends the other ranks; MPI_Abort would end this one before Node has printed the exception it exits for.
+      this.#say(`the process exits with code ${code} while MPI is in use`);
       return;
     }
     this.watchdog.arm(1, this.#options.timeoutSeconds);
@@ -137,21 +142,11 @@ export class Session {
     this.watchdog.disarm();
   }
 
-  /**
-   * Ends the job from an exit listener. A code other than 0 makes the process manager end the other ranks by itself; MPI_Abort would end this process
-   * before Node has printed the exception that it exits for.
-   */
-  #leave(code: number, reason: string): void {
-    if (code === 0) {
-      this.#abort(reason, 1);
-      return;
-    }
+  #say(reason: string): void {
     writeSync(2, `moestack: rank ${this.rank}: ${reason}; ending the MPI job\n`);
-    this.watchdog.arm(2, 1);
   }
 
-  #abort(reason: string, code: number): void {
-    writeSync(2, `moestack: rank ${this.rank}: ${reason}; ending the MPI job\n`);
+  #abort(code: number): void {
     this.watchdog.arm(2, 1);
     this.library.mpi.MPI_Abort(this.library.abi.world, code);
   }

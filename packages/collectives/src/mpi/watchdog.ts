@@ -27,6 +27,8 @@ for (;;) {
   if (waited < limit) continue;
   const phase = workerData.phases[Atomics.load(state, 2)];
   writeSync(2, 'moestack: rank ' + workerData.rank + ': ' + phase + ' did not finish within ' + limit / 1000 + ' s; ending the MPI job\\n');
+  // The process manager must have read it before it learns of the death.
+  Atomics.wait(state, 3, 0, 100);
   process.kill(process.pid, 'SIGKILL');
 }
 `;
