@@ -13,7 +13,7 @@ let mpi: MpiPeer | undefined;
 
 /** Short batches, so that some of them are not disturbed by whatever else the machine does. */
 function command(op: Command['op'], bytes: number): Command {
-  return { op, bytes, iterations: Math.max(2, Math.min(1000, Math.ceil(4e6 / (bytes + 2000)))), batches: 15 };
+  return { op, bytes, iterations: Math.max(2, Math.min(400, Math.ceil(2e6 / (bytes + 2000)))), batches: 15 };
 }
 
 /** Rank 0 answers; every rank gets the command. */

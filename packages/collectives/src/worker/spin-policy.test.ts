@@ -13,17 +13,17 @@ describe('SpinPolicy', () => {
   it('spins long while waits are short, also after a few long ones', () => {
     const policy = new SpinPolicy(2000);
     expect(new Set(waits(policy, 100, false))).toEqual(new Set([2000]));
-    expect(new Set(waits(policy, 7, true))).toEqual(new Set([2000]));
+    expect(new Set(waits(policy, 31, true))).toEqual(new Set([2000]));
     expect(new Set(waits(policy, 100, false))).toEqual(new Set([2000]));
   });
 
   it('spins shortly when spinning is useless, tries again now and then, and recovers', () => {
     const policy = new SpinPolicy(2000);
-    waits(policy, 9, true);
-    const crowded = waits(policy, 2048, true);
-    expect(crowded.filter((polls) => polls === 2000)).toHaveLength(128);
-    expect(crowded.filter((polls) => polls === 64)).toHaveLength(1920);
-    expect(waits(policy, 20, false).at(-1)).toBe(2000);
+    waits(policy, 33, true);
+    const crowded = waits(policy, 16_384, true);
+    expect(crowded.filter((polls) => polls === 2000)).toHaveLength(64);
+    expect(crowded.filter((polls) => polls === 64)).toHaveLength(16_320);
+    expect(waits(policy, 40, false).at(-1)).toBe(2000);
   });
 
   it('never spins longer than it may', () => {

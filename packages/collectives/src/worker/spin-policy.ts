@@ -1,11 +1,14 @@
 /** Polls of a wait in a crowd; a few microseconds. */
 const CROWDED_POLLS = 64;
 /** From this balance of sleeps over short waits on, spinning counts as useless. */
-const CROWDED = 8;
-const LIMIT = 16;
-/** In a crowd, the first waits of so many spin for long: to notice when it is over, and to look busy to a scheduler that may move one of the ranks to another core. */
-const PERIOD = 1024;
-const TRIALS = 64;
+const CROWDED = 32;
+const LIMIT = 64;
+/**
+ * In a crowd, the first waits of so many spin for long: to notice when it is over, and for long enough (some 100 ms) to look busy to a scheduler
+ * that may then move one of the ranks to another core.
+ */
+const PERIOD = 8192;
+const TRIALS = 32;
 
 /**
  * How long a rank spins before it blocks. Normally long, since a message between two cores takes well below a microsecond and waking a thread takes

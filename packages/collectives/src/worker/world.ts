@@ -17,7 +17,8 @@ import { markEnded, markFailed } from './signals.js';
 
 const DEFAULT_BYTES_PER_RANK = 256 << 20;
 const LEAST_BYTES_PER_RANK = 1 << 16;
-const SPIN_POLLS = 2000;
+/** Two or three milliseconds: long enough that a scheduler takes both ranks for busy and gives each a core. */
+const SPIN_POLLS = 20_000;
 /** Where ranks outnumber cores, spinning keeps the awaited rank from running. */
 const CROWDED_SPIN_POLLS = 100;
 
