@@ -23,15 +23,20 @@ export function fuzz(seed: number, runs: number): { runs: number; rejected: numb
   const numbers = encodeNumbers([1, 2, 3]);
   let rejected = 0;
   for (let run = 0; run < runs; run++) {
-    const bytes = (next(4) === 0 ? numbers : own).slice(0, next(3) === 0 ? next(own.length) : own.length);
+    const proposes = next(4) !== 0;
+    const base = proposes ? own : numbers;
+    const bytes = base.slice(0, next(3) === 0 ? next(base.length) : base.length);
     const changes = next(4);
     for (let change = 0; change < changes && bytes.length > 0; change++)
       bytes[next(bytes.length)] = next(256);
     try {
-      const { counts, tagBase } = compareProposals([own, own, bytes], operation);
-      if (counts.length !== 9 || !Number.isSafeInteger(tagBase))
-        throw new Error('an agreement without counts');
-      decodeNumbers([numbers, bytes]);
+      if (proposes) {
+        const { counts, tagBase } = compareProposals([own, own, bytes], operation);
+        if (counts.length !== 9 || !Number.isSafeInteger(tagBase))
+          throw new Error('an agreement without counts');
+      } else {
+        decodeNumbers([numbers, bytes]);
+      }
     } catch (error) {
       if (!MoestackError.isInstance(error)) throw error;
       rejected++;
