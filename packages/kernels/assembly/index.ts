@@ -9,3 +9,5 @@ export { decodeFp8, encodeFp8, encodeTiles, tileAmax, tileScales } from './fp8-c
 export { segmentProduct } from './fp8-matmul';
 export { packBytes, packTiles } from './fp8-pack';
 export { widenBf16 } from './widen';
+export { copyBytes, packBf16, reduce, unpackBf16 } from './reduce';
+export { addRowBf16, addScaledRowBf16 } from './row-sum';

@@ -7,7 +7,9 @@ import { type WasmMemory, type WasmModule, webAssembly } from './web-assembly.js
 /** Exports of the binary; addresses and strides in bytes. See `assembly/` for what each argument means. */
 export interface KernelExports extends Fp8Exports, WidenExports {
   add(x: number, y: number, out: number, n: number): void;
+  addRowBf16(row: number, sum: number, n: number): void;
   addScaled(x: number, scale: number, out: number, n: number): void;
+  addScaledRowBf16(row: number, weight: number, sum: number, n: number): void;
   anyE4m3Nan(p: number, n: number): number;
   causalAttention(
     q: number,
@@ -52,6 +54,7 @@ export interface KernelExports extends Fp8Exports, WidenExports {
     scratch: number,
   ): void;
   gateScratchBytes(experts: number, groups: number, keep: number, topK: number): number;
+  copyBytes(from: number, to: number, bytes: number): void;
   latentAttention(
     q: number,
     cache: number,
@@ -103,6 +106,7 @@ export interface KernelExports extends Fp8Exports, WidenExports {
     accumulate: number,
     scratch: number,
   ): void;
+  packBf16(x: number, out: number, n: number): void;
   packPanels(
     format: number,
     src: number,
@@ -121,6 +125,7 @@ export interface KernelExports extends Fp8Exports, WidenExports {
     k: number,
     powerOfTwo: number,
   ): void;
+  reduce(dtype: number, op: number, a: number, b: number, out: number, bytes: number): void;
   rmsNorm(
     x: number,
     xStride: number,
@@ -147,6 +152,7 @@ export interface KernelExports extends Fp8Exports, WidenExports {
   softmax(x: number, stride: number, rows: number, cols: number, scale: number, lengths: number): void;
   toBf16(x: number, out: number, n: number): void;
   transposedScratchBytes(rows: number): number;
+  unpackBf16(x: number, out: number, n: number): void;
 }
 
 const modules: { private?: WasmModule; shared?: WasmModule } = {};

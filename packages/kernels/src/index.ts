@@ -14,8 +14,11 @@ export { MAXIMUM_SEGMENT } from './fp8-product-checks.js';
 export { GateKernels, type GateOutput, type GateShape } from './gate-kernels.js';
 export { Kernels } from './kernels.js';
 export { KernelsBase } from './kernels-base.js';
+export { type ReduceElements, ReduceKernels } from './reduce-kernels.js';
 export { exp64 } from './reference/exp64.js';
 export * as reference from './reference/index.js';
+export type { ReduceDtype, ReduceOperation } from './reference/reduce.js';
+export { RowSumKernel, RowSumKernels } from './row-sum-kernels.js';
 export type {
   ActivationScale,
   CausalAttentionShape,

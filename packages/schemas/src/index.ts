@@ -33,6 +33,7 @@ export {
   SidecarError,
   type SidecarTensor,
 } from './sidecar.js';
+export { LinkTraffic, PhaseTraffic, TrafficByLink, TrafficReport } from './traffic-report.js';
 export {
   decodeBase64,
   encodeBase64,

@@ -4,6 +4,7 @@ import { BenchmarkReport } from './benchmark-report.js';
 import { CheckpointInspection } from './checkpoint-inspection.js';
 import { GenerationConfig } from './generation-config.js';
 import { RoutingTrace } from './routing-trace.js';
+import { TrafficReport } from './traffic-report.js';
 import { TokenUsage } from './usage.js';
 
 /** Every schema that is written to or read from files, by name. */
@@ -14,6 +15,7 @@ export const persistedSchemas = {
   GenerationConfig,
   RoutingTrace,
   TokenUsage,
+  TrafficReport,
 } as const;
 
 /** A JSON Schema document (draft 2020-12) as plain data. */

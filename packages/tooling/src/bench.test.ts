@@ -32,6 +32,20 @@ describe('runBench', () => {
     expect(report.ratios[1]).toMatchObject({ median: null, skipped: 'c did not run here' });
   });
 
+  it('takes the seconds that a case measured by itself, and closes also after a failure', async () => {
+    let closed = 0;
+    const definition = (measure: () => Promise<number>) =>
+      defineBench({
+        name: 'demo',
+        groups: () => [{ name: 'g', rounds: 2, cases: [{ name: 'a', unit: 'us', measure }] }],
+        close: async () => void closed++,
+      });
+    const report = await runBench(definition(async () => 2e-6));
+    expect(report.rows[0]).toMatchObject({ median: 2, rounds: 2 });
+    await expect(runBench(definition(() => Promise.reject(new Error('no'))))).rejects.toThrow('no');
+    expect(closed).toBe(2);
+  });
+
   it('takes the mean of the middle two for even counts', () => {
     expect(median([4, 1, 3, 2])).toBe(2.5);
     expect(median([3, 1, 2])).toBe(2);

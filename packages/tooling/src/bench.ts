@@ -6,9 +6,14 @@ export interface BenchCase {
   name: string;
   /** Unit of the figure, for example `GFLOP/s`. */
   unit: string;
-  /** Work of one call in that unit times seconds: 2*m*n*k/1e9 for GFLOP/s. For `ms` leave it out: the figure is the time. */
+  /** Work of one call in that unit times seconds: 2*m*n*k/1e9 for GFLOP/s. For `ms` and `us` leave it out: the figure is the time. */
   work?: number;
-  run: () => unknown | Promise<unknown>;
+  run?: () => unknown | Promise<unknown>;
+  /**
+   * Instead of `run`, where calls from here would distort the time (other threads or processes do the work): resolves to the seconds that one unit
+   * of work takes. Called once a round.
+   */
+  measure?: () => Promise<number>;
 }
 
 /** A ratio of the figures of two cases; higher is better unless their unit is a time. */
@@ -36,6 +41,8 @@ export interface BenchDefinition {
   groups: () => Promise<BenchGroup[]> | BenchGroup[];
   /** Text that belongs beside the figures: thread counts, what a peer does differently. */
   notes?: string[];
+  /** Ends what the groups started; called also when one of them failed. */
+  close?: () => Promise<void>;
 }
 
 /** Declares a benchmark file; see {@link BenchDefinition}. */
@@ -57,11 +64,26 @@ export function describeMachine(): BenchmarkMachine {
 const now = (): number => Number(process.hrtime.bigint()) / 1e9;
 
 async function calibrate(item: BenchCase, sampleSeconds: number): Promise<number> {
-  await item.run();
+  if (item.measure !== undefined) {
+    await item.measure();
+    return 1;
+  }
+  await item.run?.();
   const start = now();
-  await item.run();
+  await item.run?.();
   const once = Math.max(now() - start, 1e-7);
   return Math.max(1, Math.ceil(sampleSeconds / once));
+}
+
+/** Seconds of one call, of `count`. */
+async function time(item: BenchCase, count: number): Promise<number> {
+  if (item.measure !== undefined) return await item.measure();
+  const start = now();
+  for (let call = 0; call < count; call++) {
+    const result = item.run?.();
+    if (result instanceof Promise) await result;
+  }
+  return (now() - start) / count;
 }
 
 /** Median of numbers; the mean of the middle two for even counts. */
@@ -85,13 +107,9 @@ export async function runGroup(
       const index = (turn + round) % group.cases.length;
       const item = group.cases[index]!;
       const count = repeats[index]!;
-      const start = now();
-      for (let call = 0; call < count; call++) {
-        const result = item.run();
-        if (result instanceof Promise) await result;
-      }
-      const seconds = (now() - start) / count;
-      figures[index]!.push(item.work === undefined ? seconds * 1e3 : item.work / seconds);
+      const seconds = await time(item, count);
+      const scale = item.unit === 'us' ? 1e6 : 1e3;
+      figures[index]!.push(item.work === undefined ? seconds * scale : item.work / seconds);
     }
   }
   const rows = group.cases.map((item, index): BenchmarkRow => {
@@ -136,11 +154,15 @@ export async function runBench(
     ratios: [],
     notes: definition.notes ?? [],
   };
-  for (const group of await definition.groups()) {
-    onGroup(group.name);
-    const { rows, ratios } = await runGroup(group);
-    report.rows.push(...rows);
-    report.ratios.push(...ratios);
+  try {
+    for (const group of await definition.groups()) {
+      onGroup(group.name);
+      const { rows, ratios } = await runGroup(group);
+      report.rows.push(...rows);
+      report.ratios.push(...ratios);
+    }
+  } finally {
+    await definition.close?.();
   }
   return report;
 }

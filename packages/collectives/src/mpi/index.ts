@@ -1,0 +1,1 @@
+export { connectMpi, type MpiOptions } from './connect-mpi.js';
