@@ -1,5 +1,5 @@
 /** Beyond this many partitions an exact search gives way to exchanges between nodes. */
-const MAX_STATES = 60_000;
+export const MAX_PARTITIONS = 60_000;
 
 /**
  * Assigns equally many groups to each node so that the highest node cost is low: exactly where the partitions can be
@@ -31,8 +31,9 @@ export function partitionGroups(
     }
     return value;
   };
-  const exchanged = exchangeGroups(groups, nodes, groupLoads, memoCost);
-  if (countPartitions(groups, nodes) > MAX_STATES) return [exchanged.partition];
+  if (countPartitions(groups, nodes) > MAX_PARTITIONS) {
+    return [exchangeGroups(groups, nodes, groupLoads, memoCost)];
+  }
   return walkPartitions(groups, nodes, memoCost, keep);
 }
 
@@ -94,7 +95,7 @@ function exchangeGroups(
   nodes: number,
   groupLoads: Float64Array,
   cost: (members: readonly number[]) => number,
-): { partition: Int32Array; cost: number } {
+): Int32Array {
   const perNode = groups / nodes;
   const order = Array.from({ length: groups }, (_, g) => g).sort(
     (a, b) => groupLoads[b]! - groupLoads[a]! || a - b,
@@ -134,5 +135,5 @@ function exchangeGroups(
   members.forEach((set, n) => {
     for (const g of set) partition[g] = n;
   });
-  return { partition, cost: Math.max(...costs) };
+  return partition;
 }

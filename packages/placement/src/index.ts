@@ -3,6 +3,7 @@ export { PlacementError, type PlacementErrorCode } from './errors.js';
 export { gpuLoads } from './gpu-loads.js';
 export { initialPlan, type LogicalToPhysical, logicalToPhysical, planFromSlots } from './plan.js';
 export { type RebalanceOptions, rebalance } from './rebalance.js';
+export { type LoadTrace, type ReplayDeployment, type ReplayOptions, type ReplayResult, replay } from './replay.js';
 export {
   createReplicaSelector,
   type ReplicaPolicy,

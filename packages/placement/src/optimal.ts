@@ -1,16 +1,26 @@
-import { partitionGroups } from './group-partition.js';
-import { MinMaxReplica } from './min-max-replica.js';
+import { eplb } from './eplb.js';
+import { LayerPlanner } from './layer-planner.js';
+import { NodeCopies } from './locality.js';
+import { NodePreservingPlanner } from './node-preserving.js';
 import type { Sizes } from './operands.js';
-import { PairedCounts } from './paired-counts.js';
 import { rankLayer } from './plan.js';
-import { Pool } from './pool.js';
-import { PoolSearch } from './pool-search.js';
+import { Relabeller } from './relabel.js';
+import { SpreadPlanner } from './spread-planner.js';
 import type { Deployment, Load, Plan } from './types.js';
 
-/** How close to its bound a pool is searched; closer gains less than the next minute's drift. */
-const TOLERANCE = 2e-4;
+/** What `optimal` may and must regard besides the load. */
+export interface OptimalOptions {
+  readonly previous: Plan | undefined;
+  /** Allowed growth of expected node copies as a fraction; Infinity ignores them. */
+  readonly localityBudget: number;
+}
 
-export function optimal(load: Load, deployment: Deployment, sizes: Sizes): Plan {
+/**
+ * Plans every layer for the lowest maximum GPU load. Candidates differ in locality: groups whole on nodes (or spread
+ * over few nodes where they do not divide), a rearrangement inside nodes, anything anywhere. The best candidate whose
+ * expected node copies stay within the budget over the reference (the previous plan, else the most local one) wins.
+ */
+export function optimal(load: Load, deployment: Deployment, sizes: Sizes, options: OptimalOptions): Plan {
   const { layers, experts, replicas } = sizes;
   const plan: Plan = {
     physicalToLogical: new Int32Array(layers * replicas),
@@ -19,144 +29,91 @@ export function optimal(load: Load, deployment: Deployment, sizes: Sizes): Plan 
     deployment,
     layers,
   };
-  const planner = new LayerPlanner(sizes);
+  const { previous, localityBudget } = options;
+  const candidates = makeCandidates(load, deployment, sizes, options);
+  const first = new Int32Array(replicas * layers);
+  const copies = candidates.length > 1 || previous !== undefined ? new NodeCopies(sizes) : undefined;
+  const relabeller = previous === undefined ? undefined : new Relabeller(sizes, localityBudget > 0);
   for (let layer = 0; layer < layers; layer++) {
-    planner.plan(load.counts, layer * experts, plan.physicalToLogical, layer * replicas);
+    const at = layer * replicas;
+    const offset = layer * experts;
+    let best = Number.POSITIVE_INFINITY;
+    let limit = Number.POSITIVE_INFINITY;
+    if (previous !== undefined && copies !== undefined) {
+      limit = copies.of(load.counts, offset, previous.physicalToLogical, at) * (1 + localityBudget);
+    }
+    for (let c = 0; c < candidates.length; c++) {
+      candidates[c]!(layer, first);
+      const slots = first.subarray(at, at + replicas);
+      const cost = copies === undefined ? 0 : copies.of(load.counts, offset, slots, 0);
+      if (c === 0 && previous === undefined) limit = cost * (1 + localityBudget);
+      // The first candidate is the reference itself or keeps to its nodes.
+      if (c > 0 && cost > limit * (1 + 1e-12)) continue;
+      const max = highest(load, offset, slots, sizes);
+      if (c > 0 && max >= best) continue;
+      best = max;
+      plan.physicalToLogical.set(slots, at);
+    }
+    if (previous !== undefined) {
+      relabeller!.relabel(previous.physicalToLogical, plan.physicalToLogical, at);
+    }
     rankLayer(plan, layer, experts);
   }
   return plan;
 }
 
-/** Plans layers one by one with reused memory. */
-export class LayerPlanner {
-  readonly #sizes: Sizes;
-  readonly #nodes: number;
-  readonly #groups: number;
-  readonly #weights: Float64Array;
-  readonly #members: Float64Array;
-  readonly #minMax: MinMaxReplica;
-  readonly #solver: PoolSolver;
-  readonly #nodeExperts: Int32Array;
-  readonly #slots: Int32Array;
-  readonly #bestSlots: Int32Array;
+type Candidate = (layer: number, out: Int32Array) => void;
 
-  constructor(sizes: Sizes) {
-    this.#sizes = sizes;
-    this.#nodes = sizes.hierarchical ? sizes.nodes : 1;
-    this.#groups = sizes.hierarchical ? sizes.groups : 1;
-    this.#weights = new Float64Array(sizes.experts);
-    this.#members = new Float64Array(sizes.experts);
-    this.#minMax = new MinMaxReplica(sizes.experts);
-    this.#solver = new PoolSolver(sizes.experts / this.#nodes, sizes.gpus / this.#nodes, sizes.slotsPerGpu);
-    this.#nodeExperts = new Int32Array(sizes.experts / this.#nodes);
-    this.#slots = new Int32Array(sizes.replicas);
-    this.#bestSlots = new Int32Array(sizes.replicas);
-  }
-
-  plan(counts: ArrayLike<number>, offset: number, out: Int32Array, outOffset: number): void {
-    const { experts, replicas } = this.#sizes;
-    let total = 0;
-    for (let e = 0; e < experts; e++) {
-      this.#weights[e] = counts[offset + e]!;
-      total += this.#weights[e]!;
-    }
-    // Without any load every expert is as likely as the next.
-    if (total === 0) this.#weights.fill(1);
-    const groupSize = experts / this.#groups;
-    const groupLoads = new Float64Array(this.#groups);
-    for (let e = 0; e < experts; e++) groupLoads[Math.floor(e / groupSize)]! += this.#weights[e]!;
-    const partitions = partitionGroups(
-      this.#groups,
-      this.#nodes,
-      groupLoads,
-      (set) => this.#nodeBound(set),
-      6,
+/** From the most local to the least. */
+function makeCandidates(
+  load: Load,
+  deployment: Deployment,
+  sizes: Sizes,
+  { previous, localityBudget }: OptimalOptions,
+): Candidate[] {
+  const { experts, replicas, nodes, groups, hierarchical } = sizes;
+  const { counts } = load;
+  const grouped = hierarchical && nodes > 1;
+  const candidates: Candidate[] = [];
+  if (previous !== undefined && localityBudget !== Number.POSITIVE_INFINITY) {
+    const planner = new NodePreservingPlanner(sizes);
+    candidates.push((layer, out) =>
+      planner.plan(counts, layer * experts, previous.physicalToLogical, out, layer * replicas),
     );
-    let best = Number.POSITIVE_INFINITY;
-    for (const partition of partitions) {
-      const worst = this.#solve(partition, best);
-      if (worst < best) {
-        best = worst;
-        this.#bestSlots.set(this.#slots);
-      }
-      if (worst <= this.#bound(partition) * (1 + TOLERANCE)) break;
-    }
-    for (let s = 0; s < replicas; s++) out[outOffset + s] = this.#bestSlots[s]!;
+    if (localityBudget === 0) return candidates;
   }
-
-  #bound(partition: Int32Array): number {
-    let bound = 0;
-    for (let node = 0; node < this.#nodes; node++) {
-      const set: number[] = [];
-      for (let g = 0; g < this.#groups; g++) if (partition[g] === node) set.push(g);
-      bound = Math.max(bound, this.#nodeBound(set));
-    }
-    return bound;
+  if (grouped && localityBudget !== Number.POSITIVE_INFINITY) {
+    const planner = new LayerPlanner(sizes, true);
+    const reference = eplb(load, deployment, sizes, 'stable').physicalToLogical;
+    candidates.push((layer, out) =>
+      planner.plan(counts, layer * experts, out, layer * replicas, reference),
+    );
   }
-
-  #nodeBound(set: readonly number[]): number {
-    const { experts, replicas, gpus } = this.#sizes;
-    const groupSize = experts / this.#groups;
-    let n = 0;
-    let total = 0;
-    for (const g of set) {
-      for (let e = g * groupSize; e < (g + 1) * groupSize; e++) {
-        this.#members[n++] = this.#weights[e]!;
-        total += this.#weights[e]!;
-      }
-    }
-    const mean = total / (gpus / this.#nodes);
-    return Math.max(mean, this.#minMax.of(this.#members, n, replicas / this.#nodes));
+  const global = { ...sizes, hierarchical: false };
+  const reference = eplb(load, deployment, global, 'stable').physicalToLogical;
+  const planner = new LayerPlanner(sizes, false);
+  const anywhere: Candidate = (layer, out) =>
+    planner.plan(counts, layer * experts, out, layer * replicas, reference);
+  if (!grouped && groups > 1 && nodes > 1 && localityBudget !== Number.POSITIVE_INFINITY) {
+    const spread = new SpreadPlanner(sizes);
+    candidates.push((layer, out) => {
+      anywhere(layer, out);
+      spread.plan(counts, layer * experts, out, layer * replicas);
+    });
   }
-
-  /** Solves the nodes of a partition, the costliest first; stops when one cannot get below `limit`. */
-  #solve(partition: Int32Array, limit: number): number {
-    const { experts, replicas } = this.#sizes;
-    const groupSize = experts / this.#groups;
-    const slotsPerNode = replicas / this.#nodes;
-    const nodes: { node: number; bound: number; set: number[] }[] = [];
-    for (let node = 0; node < this.#nodes; node++) {
-      const set: number[] = [];
-      for (let g = 0; g < this.#groups; g++) if (partition[g] === node) set.push(g);
-      nodes.push({ node, bound: this.#nodeBound(set), set });
-    }
-    nodes.sort((a, b) => b.bound - a.bound || a.node - b.node);
-    let worst = nodes[0]!.bound;
-    for (const { node, bound, set } of nodes) {
-      let n = 0;
-      for (const g of set) {
-        for (let e = g * groupSize; e < (g + 1) * groupSize; e++) this.#nodeExperts[n++] = e;
-      }
-      const pool = this.#solver.pool;
-      for (let i = 0; i < n; i++) pool.weights[i] = this.#weights[this.#nodeExperts[i]!]!;
-      const reached = this.#solver.solve(bound, Math.max(worst, bound * (1 + TOLERANCE)));
-      worst = Math.max(worst, reached);
-      if (worst >= limit) return worst;
-      for (let s = 0; s < slotsPerNode; s++) {
-        this.#slots[node * slotsPerNode + s] = this.#nodeExperts[pool.slots[s]!]!;
-      }
-    }
-    return worst;
-  }
+  if (localityBudget > 0 || candidates.length === 0) candidates.push(anywhere);
+  return candidates;
 }
 
-/** Solves pools of one shape. */
-export class PoolSolver {
-  readonly pool: Pool;
-  readonly #search: PoolSearch;
-  readonly #paired: PairedCounts | undefined;
-
-  constructor(experts: number, gpus: number, slotsPerGpu: number) {
-    this.pool = new Pool(experts, gpus, slotsPerGpu);
-    this.#search = new PoolSearch(this.pool);
-    this.#paired = slotsPerGpu === 2 ? new PairedCounts(this.pool) : undefined;
+/** The highest GPU load of a layer. */
+function highest(load: Load, offset: number, slots: Int32Array, sizes: Sizes): number {
+  const counts = new Int32Array(sizes.experts);
+  for (let s = 0; s < sizes.replicas; s++) counts[slots[s]!]!++;
+  let max = 0;
+  for (let s = 0; s < sizes.replicas; s += sizes.slotsPerGpu) {
+    let sum = 0;
+    for (let i = s; i < s + sizes.slotsPerGpu; i++) sum += load.counts[offset + slots[i]!]! / counts[slots[i]!]!;
+    if (sum > max) max = sum;
   }
-
-  /** Plans for the pool's weights; `target` is good enough, `bound` cannot be undercut. */
-  solve(bound: number, target: number): number {
-    this.pool.replicate();
-    if (this.#paired !== undefined) return this.#paired.solve(Math.max(bound, target));
-    this.pool.pack();
-    return this.#search.improve(target, true);
-  }
+  return max;
 }

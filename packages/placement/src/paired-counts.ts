@@ -1,5 +1,14 @@
 import type { Pool } from './pool.js';
 
+/** Experts tried to gain a replica, and to lose one, in every combination. */
+const GAINERS = 16;
+const LOSERS = 10;
+
+/** How far below the reached maximum the next target lies, as a share of it. */
+const FIRST_STEP = 0.04;
+const LAST_STEP = 5e-4;
+const STEP_RATIO = 2.5;
+
 /**
  * Pools with two slots a GPU. For given counts the best packing is known: the largest replica goes with the smallest,
  * and so on inwards. What is left is the choice of counts, searched by moving replicas between experts while the
@@ -13,7 +22,9 @@ export class PairedCounts {
   readonly #sizes: Float64Array;
   readonly #runs: Int32Array;
   readonly #best: Int32Array;
-  readonly #start: Int32Array;
+  readonly #gainers: Int32Array = new Int32Array(GAINERS);
+  readonly #losers: Int32Array = new Int32Array(LOSERS);
+  readonly #values: Float64Array = new Float64Array(GAINERS);
 
   constructor(pool: Pool) {
     this.#pool = pool;
@@ -21,32 +32,26 @@ export class PairedCounts {
     this.#sizes = new Float64Array(pool.experts + 2);
     this.#runs = new Int32Array(pool.experts + 2);
     this.#best = new Int32Array(pool.experts);
-    this.#start = new Int32Array(pool.experts);
   }
 
   /** Chooses counts and packs; returns the highest load. */
   solve(lowerBound: number): number {
     const pool = this.#pool;
-    let low = lowerBound;
     this.#sort();
     let high = this.#foldedMax();
     this.#best.set(pool.counts);
-    for (let round = 0; round < 12 && high > low * (1 + 5e-4); round++) {
-      const target = round === 0 ? low + 0.25 * (high - low) : (low + high) / 2;
-      if (this.#reach(target)) {
-        high = this.#foldedMax();
+    // Aim a little below what is reached; after a miss, less far.
+    for (let step = FIRST_STEP; step >= LAST_STEP && high > lowerBound; ) {
+      const target = Math.max(lowerBound, high * (1 - step));
+      const hit = this.#reach(target);
+      const reached = this.#foldedMax();
+      if (reached < high) {
+        high = reached;
         this.#best.set(pool.counts);
-      } else {
-        const reached = this.#foldedMax();
-        if (reached < high * (1 - 1e-9)) {
-          high = reached;
-          this.#best.set(pool.counts);
-        }
-        low = target;
       }
+      if (!hit) step /= STEP_RATIO;
       this.#restore(this.#best);
     }
-    this.#restore(this.#best);
     this.#pack();
     return pool.maxLoad();
   }
@@ -56,21 +61,28 @@ export class PairedCounts {
     this.#sort();
   }
 
-  /** Moves replicas while that lowers the excess over `target`; whether none is left. */
+  /**
+   * Moves replicas while that lowers the excess over `target`; whether none is left. The experts to gain and to lose one
+   * are ranked alone first, and only the best of both are tried together.
+   */
   #reach(target: number): boolean {
-    const { experts, counts, gpus } = this.#pool;
+    const { experts, counts, gpus, fixed } = this.#pool;
     let excess = this.#excess(-1, -1, target, Number.POSITIVE_INFINITY);
-    this.#start.set(counts);
-    for (let step = 0; step < 4 * experts && excess > 0; step++) {
-      let best = excess * (1 - 1e-9);
+    for (let step = 4 * experts; step > 0 && excess > 0; step--) {
+      const gainers = this.#rank(this.#gainers, (e) =>
+        counts[e]! < gpus && fixed[e] === 0 ? this.#excess(e, -1, target, Number.POSITIVE_INFINITY) : Number.POSITIVE_INFINITY,
+      );
+      const losers = this.#rank(this.#losers, (e) =>
+        counts[e]! > 1 && fixed[e] === 0 ? this.#excess(-1, e, target, Number.POSITIVE_INFINITY) : Number.POSITIVE_INFINITY,
+      );
+      let best = excess * (1 - 1e-6);
       let bestMore = -1;
       let bestLess = -1;
-      for (let less = 0; less < experts; less++) {
-        if (counts[less]! < 2) continue;
-        // Below half the target an expert's size blocks no pair: splitting it further only adds small replicas.
-        for (let i = 0; i < experts; i++) {
-          const more = this.#order[i]!;
-          if (more === less || counts[more]! >= gpus) continue;
+      for (let i = 0; i < gainers; i++) {
+        for (let j = 0; j < losers; j++) {
+          const more = this.#gainers[i]!;
+          const less = this.#losers[j]!;
+          if (more === less) continue;
           const value = this.#excess(more, less, target, best);
           if (value < best) {
             best = value;
@@ -86,6 +98,23 @@ export class PairedCounts {
       excess = best;
     }
     return excess <= 0;
+  }
+
+  /** Fills `best` with the experts of lowest value, lowest first; returns how many have a finite one. */
+  #rank(best: Int32Array, value: (expert: number) => number): number {
+    let n = 0;
+    for (let e = 0; e < this.#pool.experts; e++) {
+      const v = value(e);
+      if (v === Number.POSITIVE_INFINITY || (n === best.length && v >= this.#values[n - 1]!)) continue;
+      let i = n < best.length ? n++ : n - 1;
+      for (; i > 0 && this.#values[i - 1]! > v; i--) {
+        this.#values[i] = this.#values[i - 1]!;
+        best[i] = best[i - 1]!;
+      }
+      this.#values[i] = v;
+      best[i] = e;
+    }
+    return n;
   }
 
   #sort(): void {

@@ -1,4 +1,8 @@
 import type { Pool } from './pool.js';
+import type { SeededRandom } from './random.js';
+
+/** Random exchanges between two searches. */
+const KICK_SWAPS = 3;
 
 /** A gain below this share of the load is rounding, not progress. */
 const EPSILON = 1e-9;
@@ -57,7 +61,7 @@ export class PoolSearch {
           const d = size - sizes[b]!;
           if (d <= 0) continue;
           const worse = highest - d > other + d ? highest - d : other + d;
-          if (worse < best && !pool.holds(h, a, t) && !pool.holds(hot, b, s)) {
+          if (worse < best && pool.accepts(h, a, t) && pool.accepts(hot, b, s)) {
             best = worse;
             bestSlot = s;
             bestOther = t;
@@ -87,18 +91,18 @@ export class PoolSearch {
   /** One more replica for an expert of `hot`, in the slot of a replica that its expert can spare. */
   #moveCount(hot: number): boolean {
     const pool = this.#pool;
-    const { slots, counts, loads, slotsPerGpu: S } = pool;
+    const { slots, counts, loads, fixed, slotsPerGpu: S } = pool;
     let best = loads[hot]! * (1 - EPSILON);
     let bestExpert = -1;
     let bestSlot = -1;
     for (let s = hot * S; s < hot * S + S; s++) {
       const expert = slots[s]!;
-      if (counts[expert]! >= pool.gpus || pool.sizes[expert] === 0) continue;
+      if (counts[expert]! >= pool.gpus || pool.sizes[expert] === 0 || fixed[expert] === 1) continue;
       for (let t = 0; t < pool.replicas; t++) {
         const spare = slots[t]!;
-        if (counts[spare]! < 2 || spare === expert) continue;
+        if (counts[spare]! < 2 || spare === expert || fixed[spare] === 1) continue;
         const gpu = Math.floor(t / S);
-        if (pool.holds(gpu, expert, t)) continue;
+        if (!pool.accepts(gpu, expert, t)) continue;
         const worst = this.#maxAfter(expert, spare, gpu, hot, best);
         if (worst < best) {
           best = worst;
@@ -160,6 +164,69 @@ export class PoolSearch {
     for (let s = this.#firstSlot[expert]!; s >= 0; s = this.#nextSlot[s]!) pool.sumLoad(Math.floor(s / S));
     for (let s = this.#firstSlot[spare]!; s >= 0; s = this.#nextSlot[s]!) pool.sumLoad(Math.floor(s / S));
     pool.sumLoad(Math.floor(slot / S));
+  }
+
+  /** Moves a few replicas at random, so that the next search starts elsewhere. */
+  kick(random: SeededRandom, canMoveCounts: boolean): void {
+    const pool = this.#pool;
+    const S = pool.slotsPerGpu;
+    this.#link();
+    for (let i = 0; i < KICK_SWAPS; i++) {
+      const s = i === 0 ? pool.hottest() * S + random.below(S) : random.below(pool.replicas);
+      const t = random.below(pool.replicas);
+      const [g, h] = [Math.floor(s / S), Math.floor(t / S)];
+      if (g === h || !pool.accepts(h, pool.slots[s]!, t) || !pool.accepts(g, pool.slots[t]!, s)) continue;
+      this.#exchange(s, t);
+    }
+    if (!canMoveCounts) return;
+    const expert = pool.slots[pool.hottest() * S + random.below(S)]!;
+    const t = random.below(pool.replicas);
+    const spare = pool.slots[t]!;
+    if (spare === expert || pool.counts[spare]! < 2 || pool.counts[expert]! >= pool.gpus) return;
+    if (pool.fixed[spare] === 1 || pool.fixed[expert] === 1 || !pool.accepts(Math.floor(t / S), expert, t)) return;
+    this.replace(t, expert);
+  }
+
+  /** Takes second replicas of an expert off a GPU wherever that keeps every GPU at or below the highest load. */
+  spreadDuplicates(): void {
+    const pool = this.#pool;
+    this.#link();
+    const limit = pool.maxLoad();
+    for (let s = 0; s < pool.replicas; s++) {
+      const g = Math.floor(s / pool.slotsPerGpu);
+      const expert = pool.slots[s]!;
+      if (!pool.holds(g, expert, s)) continue;
+      if (!this.#swapOut(s, g, limit)) this.#replaceDuplicate(s, g, limit);
+    }
+  }
+
+  #swapOut(s: number, g: number, limit: number): boolean {
+    const pool = this.#pool;
+    const { slots, sizes, loads, slotsPerGpu: S } = pool;
+    const a = slots[s]!;
+    for (let t = 0; t < pool.replicas; t++) {
+      const h = Math.floor(t / S);
+      const b = slots[t]!;
+      const d = sizes[a]! - sizes[b]!;
+      if (h === g || loads[g]! - d > limit || loads[h]! + d > limit) continue;
+      if (!pool.accepts(h, a, -1) || !pool.accepts(g, b, -1)) continue;
+      this.#exchange(s, t);
+      if (loads[g]! <= limit && loads[h]! <= limit) return true;
+      this.#exchange(s, t);
+    }
+    return false;
+  }
+
+  #replaceDuplicate(s: number, g: number, limit: number): void {
+    const pool = this.#pool;
+    const a = pool.slots[s]!;
+    if (pool.fixed[a] === 1) return;
+    for (let e = 0; e < pool.experts; e++) {
+      if (e === a || pool.fixed[e] === 1 || pool.counts[e]! >= pool.gpus || !pool.accepts(g, e, -1)) continue;
+      this.replace(s, e);
+      if (pool.maxLoad() <= limit) return;
+      this.replace(s, a);
+    }
   }
 
   #link(): void {

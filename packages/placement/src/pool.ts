@@ -9,8 +9,14 @@ export class Pool {
   readonly replicas: number;
   readonly weights: Float64Array;
   readonly counts: Int32Array;
+  /** Counts to start from, 1 unless set. */
+  readonly minimum: Int32Array;
+  /** 1 for experts whose count must stay at the minimum, since they also live outside the pool. */
+  readonly fixed: Uint8Array;
   /** weights / counts. */
   readonly sizes: Float64Array;
+  /** [experts, gpus]: 1 where an expert may be put; undefined for anywhere. */
+  allowed: Uint8Array | undefined = undefined;
   /** Expert in each slot; GPU g owns slots g*S .. g*S+S-1. */
   readonly slots: Int32Array;
   readonly loads: Float64Array;
@@ -24,6 +30,8 @@ export class Pool {
     this.replicas = gpus * slotsPerGpu;
     this.weights = new Float64Array(experts);
     this.counts = new Int32Array(experts);
+    this.minimum = new Int32Array(experts).fill(1);
+    this.fixed = new Uint8Array(experts);
     this.sizes = new Float64Array(experts);
     this.slots = new Int32Array(this.replicas);
     this.loads = new Float64Array(gpus);
@@ -46,11 +54,15 @@ export class Pool {
 
   /** Replica counts that minimise the largest replica, with at most one replica a GPU as far as that is possible. */
   replicate(): void {
-    for (let e = 0; e < this.experts; e++) this.setCount(e, 1);
-    for (let extra = this.replicas - this.experts; extra > 0; extra--) {
+    let extra = this.replicas;
+    for (let e = 0; e < this.experts; e++) {
+      this.setCount(e, this.minimum[e]!);
+      extra -= this.minimum[e]!;
+    }
+    for (; extra > 0; extra--) {
       let best = -1;
       for (let e = 0; e < this.experts; e++) {
-        if (this.counts[e]! >= this.gpus) continue;
+        if (this.fixed[e] === 1 || this.counts[e]! >= this.gpus) continue;
         if (
           best < 0 ||
           this.sizes[e]! > this.sizes[best]! ||
@@ -59,7 +71,7 @@ export class Pool {
           best = e;
         }
       }
-      if (best < 0) best = 0;
+      if (best < 0) best = Math.max(0, this.fixed.indexOf(0));
       this.setCount(best, this.counts[best]! + 1);
     }
   }
@@ -98,6 +110,12 @@ export class Pool {
     const first = gpu * this.slotsPerGpu;
     for (let s = first; s < first + used; s++) if (this.slots[s] === expert) return true;
     return false;
+  }
+
+  /** Whether `expert` may come to `gpu` in place of what is in slot `except`. */
+  accepts(gpu: number, expert: number, except: number): boolean {
+    if (this.allowed !== undefined && this.allowed[expert * this.gpus + gpu] === 0) return false;
+    return !this.holds(gpu, expert, except);
   }
 
   /** Whether `gpu` holds `expert` in a slot other than `except`. */
