@@ -62,5 +62,6 @@ export function exactOptimum(
   };
 
   replicate(0, 0);
-  return states > MAX_STATES ? undefined : best;
+  if (states > MAX_STATES) return undefined;
+  return best <= enough ? bound : best;
 }

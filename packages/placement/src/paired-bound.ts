@@ -1,9 +1,14 @@
+/** A dual value above rounding: terms are below 1e5. */
+const REFUTED = 1e-6;
 /** Relative width at which the bisection on the load ends. */
 const WIDTH = 5e-4;
 /** Multiplier updates before a load counts as not refuted. */
-const ROUNDS = 160;
+const ROUNDS = 100;
 /** Replica counts of an expert that are weighed one by one, from the least possible on. */
 const OPTIONS = 5;
+/** Prices of a slot that single thresholds are tried with; all at least 1, the sum of their one multiplier. */
+const MAX_Z = 8;
+const SCANNED_Z = [1, 2, 3];
 
 /**
  * A lower bound for pools of two slots a GPU. If a highest load T is possible, every replica of size >= s > T/2 has a
@@ -38,6 +43,7 @@ class PairProver {
   /** Multipliers by size, kept from one load to the next. */
   readonly #y: Float64Array;
   #z = 1;
+  readonly #scanned: Float64Array = new Float64Array(SCANNED_Z.length);
   readonly #prefix: Float64Array;
   readonly #balance: Float64Array;
   readonly #least: Int32Array;
@@ -68,12 +74,16 @@ class PairProver {
     const most = this.#replicas - this.#weights.length + 1;
     if (m === 0 || !this.#classify(load, first, m, most)) return m > 0;
     const y = this.#y.subarray(first, first + m);
+    const single = this.#scan(m, most);
+    if (single < 0) return true;
+    // One threshold alone does not refute: mix the best one with the multipliers of the last load.
     let sum = 0;
     for (let i = 0; i < m; i++) sum += y[i]!;
-    if (sum === 0) y.fill(1 / m);
+    for (let i = 0; i < m; i++) y[i] = sum > 0 ? (0.3 * y[i]!) / sum : 0.3 / m;
+    y[single]! += 0.7;
     for (let round = 0; round < ROUNDS; round++) {
       const dual = this.#evaluate(y, m, most);
-      if (dual > 1e-7) return true;
+      if (dual > REFUTED) return true;
       if (!this.#step(y, m, dual)) return false;
     }
     return false;
@@ -95,6 +105,40 @@ class PairProver {
       }
     }
     return true;
+  }
+
+  /** Tries every threshold alone with a few z; -1 when one refutes the load, else the one that comes nearest. */
+  #scan(m: number, most: number): number {
+    const duals = this.#scanned;
+    let best = Number.NEGATIVE_INFINITY;
+    let nearest = 0;
+    for (let i = 0; i < m; i++) {
+      for (let k = 0; k < SCANNED_Z.length; k++) duals[k] = -SCANNED_Z[k]! * this.#replicas;
+      for (let e = 0; e < this.#weights.length; e++) this.#addSingle(e, i, most);
+      for (let k = 0; k < SCANNED_Z.length; k++) {
+        if (duals[k]! <= best) continue;
+        best = duals[k]!;
+        nearest = i;
+        this.#z = SCANNED_Z[k]!;
+      }
+      if (best > REFUTED) return -1;
+    }
+    return nearest;
+  }
+
+  /** Adds an expert's least value to the dual of threshold i alone, for every z scanned. */
+  #addSingle(e: number, i: number, most: number): void {
+    const least = this.#least[e]!;
+    const duals = this.#scanned;
+    for (let k = 0; k < SCANNED_Z.length; k++) {
+      const z = SCANNED_Z[k]!;
+      let lowest = least + OPTIONS <= most ? (least + OPTIONS) * (z - 1) : Number.POSITIVE_INFINITY;
+      for (let c = least, at = e * OPTIONS; c < least + OPTIONS && c <= most; c++, at++) {
+        const value = c * ((i < this.#above[at]! ? 1 : 0) - (i < this.#below[at]! ? 1 : 0) + z);
+        if (value < lowest) lowest = value;
+      }
+      duals[k]! += lowest;
+    }
   }
 
   /** The dual value, and in `#balance` its slope at each threshold; the last entry is the slope in z. */
@@ -142,7 +186,7 @@ class PairProver {
     let norm = 0;
     for (let i = 0; i <= m; i++) norm += balance[i]! * balance[i]!;
     if (norm === 0) return false;
-    const step = (0.05 - dual) / norm;
+    const step = (0.5 - dual) / norm;
     let sum = 0;
     for (let i = 0; i < m; i++) {
       y[i] = Math.max(0, y[i]! + step * balance[i]!);
@@ -155,7 +199,8 @@ class PairProver {
       return true;
     }
     for (let i = 0; i < m; i++) y[i]! /= sum;
-    this.#z /= sum;
+    // Any z is valid; a moderate one keeps the dual free of cancellation.
+    this.#z = Math.min(this.#z / sum, MAX_Z);
     return true;
   }
 }
