@@ -70,10 +70,14 @@ export class PairedCounts {
     let excess = this.#excess(-1, -1, target, Number.POSITIVE_INFINITY);
     for (let step = 4 * experts; step > 0 && excess > 0; step--) {
       const gainers = this.#rank(this.#gainers, (e) =>
-        counts[e]! < gpus && fixed[e] === 0 ? this.#excess(e, -1, target, Number.POSITIVE_INFINITY) : Number.POSITIVE_INFINITY,
+        counts[e]! < gpus && fixed[e] === 0
+          ? this.#excess(e, -1, target, Number.POSITIVE_INFINITY)
+          : Number.POSITIVE_INFINITY,
       );
       const losers = this.#rank(this.#losers, (e) =>
-        counts[e]! > 1 && fixed[e] === 0 ? this.#excess(-1, e, target, Number.POSITIVE_INFINITY) : Number.POSITIVE_INFINITY,
+        counts[e]! > 1 && fixed[e] === 0
+          ? this.#excess(-1, e, target, Number.POSITIVE_INFINITY)
+          : Number.POSITIVE_INFINITY,
       );
       let best = excess * (1 - 1e-6);
       let bestMore = -1;

@@ -183,7 +183,8 @@ export class PoolSearch {
     const t = random.below(pool.replicas);
     const spare = pool.slots[t]!;
     if (spare === expert || pool.counts[spare]! < 2 || pool.counts[expert]! >= pool.gpus) return;
-    if (pool.fixed[spare] === 1 || pool.fixed[expert] === 1 || !pool.accepts(Math.floor(t / S), expert, t)) return;
+    if (pool.fixed[spare] === 1 || pool.fixed[expert] === 1 || !pool.accepts(Math.floor(t / S), expert, t))
+      return;
     this.replace(t, expert);
   }
 
