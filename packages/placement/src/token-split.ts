@@ -23,6 +23,7 @@ export class TokenSplitter {
   readonly #gpuStarts: Int32Array;
   readonly #gpuReplicas: Int32Array;
   readonly #quota: Int32Array;
+  readonly #usable: Uint8Array;
   readonly #loads: Float64Array;
   readonly #order: Int32Array;
   readonly #queue: Int32Array;
@@ -74,6 +75,7 @@ export class TokenSplitter {
     });
     this.#gpuStarts[gpus] = next;
     this.#quota = new Int32Array(distinct);
+    this.#usable = new Uint8Array(distinct);
     this.#loads = new Float64Array(gpus);
     this.#order = new Int32Array(distinct);
     this.#queue = new Int32Array(gpus);
@@ -87,8 +89,9 @@ export class TokenSplitter {
    *
    * @param counts - tokens of each expert in this layer, [experts], whole numbers below 2^31.
    * @param quotas - [replicas], overwritten; sums to the count over the slots of each expert.
+   * @param active - [replicas], 1 for slots that may be used; default all. Each expert with tokens needs one.
    */
-  splitInto(counts: ArrayLike<number>, quotas: Int32Array): number {
+  splitInto(counts: ArrayLike<number>, quotas: Int32Array, active?: Uint8Array): number {
     if (counts.length !== this.experts || quotas.length !== this.replicas) {
       throw badShape(
         `expected ${this.experts} counts and ${this.replicas} quotas, got ${counts.length} and ${quotas.length}`,
@@ -107,10 +110,12 @@ export class TokenSplitter {
     }
     this.#loads.fill(0);
     this.#quota.fill(0);
+    this.#setUsable(counts, active);
     for (let e = 0; e < this.experts; e++) {
-      const start = this.#starts[e]!;
-      this.#quota[start] = counts[e]!;
-      this.#loads[this.#replicaGpu[start]!]! += counts[e]!;
+      let r = this.#starts[e]!;
+      while (this.#usable[r] === 0 && r < this.#starts[e + 1]! - 1) r++;
+      this.#quota[r] = counts[e]!;
+      this.#loads[this.#replicaGpu[r]!]! += counts[e]!;
     }
     for (let sweep = 0; sweep < SWEEPS; sweep++) {
       for (let e = 0; e < this.experts; e++) {
@@ -123,16 +128,37 @@ export class TokenSplitter {
     return highest;
   }
 
+  #setUsable(counts: ArrayLike<number>, active: Uint8Array | undefined): void {
+    if (active === undefined) {
+      this.#usable.fill(1);
+      return;
+    }
+    if (active.length !== this.replicas) {
+      throw badShape(`expected ${this.replicas} flags, got ${active.length}`, active.length, 'pass one flag a slot');
+    }
+    for (let e = 0; e < this.experts; e++) {
+      let any = 0;
+      for (let r = this.#starts[e]!; r < this.#starts[e + 1]!; r++) {
+        this.#usable[r] = active[this.#replicaSlot[r]!] === 1 ? 1 : 0;
+        any += this.#usable[r]!;
+      }
+      if (any === 0 && counts[e]! > 0) {
+        throw badShape(`expert ${e} has ${counts[e]} tokens but no active slot`, e, 'keep a slot active for every expert with tokens');
+      }
+    }
+  }
+
   /** Fills an expert's tokens into its GPUs like water, lowest first. */
   #level(expert: number, tokens: number): void {
     const start = this.#starts[expert]!;
     const end = this.#starts[expert + 1]!;
     const loads = this.#loads;
     const order = this.#order;
-    const n = end - start;
+    let n = 0;
     for (let r = start; r < end; r++) loads[this.#replicaGpu[r]!]! -= this.#quota[r]!;
-    for (let i = 0; i < n; i++) {
-      const replica = start + i;
+    for (let replica = start; replica < end; replica++) {
+      if (this.#usable[replica] === 0) continue;
+      const i = n++;
       const load = loads[this.#replicaGpu[replica]!]!;
       let j = i;
       for (; j > 0 && loads[this.#replicaGpu[order[j - 1]!]!]! > load; j--) order[j] = order[j - 1]!;
@@ -199,7 +225,7 @@ export class TokenSplitter {
         const expert = this.#replicaExpert[replica]!;
         for (let r = this.#starts[expert]!; r < this.#starts[expert + 1]!; r++) {
           const next = this.#replicaGpu[r]!;
-          if (this.#seen[next] === visit) continue;
+          if (this.#seen[next] === visit || this.#usable[r] === 0) continue;
           this.#seen[next] = visit;
           this.#from[next] = replica;
           this.#to[next] = r;
