@@ -27,7 +27,11 @@ export function adaptPlan(previous: Plan, deployment: Deployment, options: Adapt
   if (load !== undefined) {
     checkLoad(load);
     if (load.layers !== old.layers || load.experts !== experts) {
-      throw badShape('expected a load of the same layers and experts', [load.layers, load.experts], 'pass the load of this model');
+      throw badShape(
+        'expected a load of the same layers and experts',
+        [load.layers, load.experts],
+        'pass the load of this model',
+      );
     }
   }
   const slots = new Int32Array(old.layers * sizes.replicas).fill(-1);
@@ -166,7 +170,8 @@ class LayerAdapter {
     }
     if (best < 0) {
       for (let s = 0; s < out.length; s++) {
-        if (this.#counts[out[s]!]! > 1 && (best < 0 || this.#missed(out[s]!) < this.#missed(out[best]!))) best = s;
+        if (this.#counts[out[s]!]! > 1 && (best < 0 || this.#missed(out[s]!) < this.#missed(out[best]!)))
+          best = s;
       }
       this.#counts[out[best]!]!--;
     }
@@ -182,7 +187,8 @@ class LayerAdapter {
     let best = -1;
     for (let e = 0; e < experts; e++) {
       if (held.includes(e)) continue;
-      if (best < 0 || this.#weights[e]! / this.#counts[e]! > this.#weights[best]! / this.#counts[best]!) best = e;
+      if (best < 0 || this.#weights[e]! / this.#counts[e]! > this.#weights[best]! / this.#counts[best]!)
+        best = e;
     }
     if (best < 0) best = held.find((e) => e >= 0) ?? 0;
     out[slot] = best;

@@ -68,7 +68,8 @@ export class DynamicRedundancy {
     for (let s = 0; s < replicas; s++) {
       // A second replica on a GPU is of no use.
       const list = hosts[this.#expertOf[s]!]!;
-      if (list.length === 0 || Math.floor(list.at(-1)! / slotsPerGpu) !== Math.floor(s / slotsPerGpu)) list.push(s);
+      if (list.length === 0 || Math.floor(list.at(-1)! / slotsPerGpu) !== Math.floor(s / slotsPerGpu))
+        list.push(s);
     }
     for (let e = 0; e < experts; e++) this.#starts[e + 1] = this.#starts[e]! + hosts[e]!.length;
     this.#slots = Int32Array.from(hosts.flat());
@@ -164,7 +165,8 @@ export class DynamicRedundancy {
       }
       const expert = this.#expertOf[best]!;
       let tokens = 0;
-      for (let i = this.#starts[expert]!; i < this.#starts[expert + 1]!; i++) tokens += this.#shares[this.#slots[i]!]!;
+      for (let i = this.#starts[expert]!; i < this.#starts[expert + 1]!; i++)
+        tokens += this.#shares[this.#slots[i]!]!;
       this.#switchOn(best);
       this.#level(expert, tokens);
     }
@@ -175,7 +177,8 @@ export class DynamicRedundancy {
     const first = this.#starts[expert]!;
     const end = this.#starts[expert + 1]!;
     const S = this.#slotsPerGpu;
-    for (let i = first; i < end; i++) this.#loads[Math.floor(this.#slots[i]! / S)]! -= this.#shares[this.#slots[i]!]!;
+    for (let i = first; i < end; i++)
+      this.#loads[Math.floor(this.#slots[i]! / S)]! -= this.#shares[this.#slots[i]!]!;
     let on = 0;
     let sum = tokens;
     for (let i = first; i < end; i++) {

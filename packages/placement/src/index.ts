@@ -15,7 +15,12 @@ export {
   type SlotTransfer,
   type TransferKind,
 } from './migration.js';
-export { MigrationSchedule, type MigrationScheduleOptions, type MigrationStep } from './migration-schedule.js';
+export {
+  MigrationSchedule,
+  type MigrationScheduleOptions,
+  type MigrationStep,
+} from './migration-schedule.js';
+export { decodeLoad, decodePlan, encodeLoad, encodePlan } from './placement-file.js';
 export { initialPlan, type LogicalToPhysical, logicalToPhysical, planFromSlots } from './plan.js';
 export { type LayerReport, type PlanReport, reportPlan } from './plan-report.js';
 export { type RebalanceOptions, rebalance } from './rebalance.js';

@@ -54,7 +54,11 @@ export class LiveRebalancer {
     const grouped = this.#sizes.hierarchical && this.#sizes.nodes > 1;
     this.#localityBudget = options.localityBudget ?? (grouped ? 0 : Number.POSITIVE_INFINITY);
     if (!(this.#localityBudget >= 0)) {
-      throw badConfig('expected a localityBudget of at least 0', String(options.localityBudget), 'pass a fraction or Infinity');
+      throw badConfig(
+        'expected a localityBudget of at least 0',
+        String(options.localityBudget),
+        'pass a fraction or Infinity',
+      );
     }
   }
 
@@ -65,6 +69,7 @@ export class LiveRebalancer {
 
   /** Closes buckets up to `nowUs` and returns a migration if one is due and moves anything. */
   tick(nowUs: number): LiveMigration | undefined {
+    this.#trigger.start(nowUs);
     if (this.recorder.advance(nowUs) === 0) return undefined;
     const closed = this.recorder.closedBuckets;
     for (let i = Math.max(this.#observed, closed - this.recorder.capacity); i < closed; i++) {
@@ -108,7 +113,15 @@ export class LiveRebalancer {
     };
     for (let layer = 0; layer < layers; layer++) {
       const at = layer * replicas;
-      if (this.#planner.adjust(this.#estimate, layer * experts, after.physicalToLogical, at, this.#localityBudget)) {
+      if (
+        this.#planner.adjust(
+          this.#estimate,
+          layer * experts,
+          after.physicalToLogical,
+          at,
+          this.#localityBudget,
+        )
+      ) {
         rankLayer(after, layer, experts);
       }
     }

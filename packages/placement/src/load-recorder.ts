@@ -31,7 +31,11 @@ export class ExpertLoadRecorder {
     this.experts = positiveInteger('experts', experts);
     positiveInteger('buckets', buckets);
     if (!(bucketSeconds > 0 && bucketSeconds <= 86_400)) {
-      throw badConfig(`expected bucketSeconds of up to a day, got ${bucketSeconds}`, String(bucketSeconds), 'use 60');
+      throw badConfig(
+        `expected bucketSeconds of up to a day, got ${bucketSeconds}`,
+        String(bucketSeconds),
+        'use 60',
+      );
     }
     this.bucketUs = Math.round(bucketSeconds * 1e6);
     this.#ring = Array.from({ length: buckets + 1 }, () => new Float64Array(layers * experts));
@@ -49,7 +53,8 @@ export class ExpertLoadRecorder {
 
   /** Moves on to `nowUs`, closing buckets on the way; returns how many. The first call starts the clock. */
   advance(nowUs: number): number {
-    if (!Number.isFinite(nowUs)) throw badConfig('expected a finite time', String(nowUs), 'pass microseconds');
+    if (!Number.isFinite(nowUs))
+      throw badConfig('expected a finite time', String(nowUs), 'pass microseconds');
     if (this.#startUs === undefined) this.#startUs = nowUs;
     const target = Math.max(this.#open, Math.floor((nowUs - this.#startUs) / this.bucketUs));
     const closed = target - this.#open;
@@ -90,7 +95,11 @@ export class ExpertLoadRecorder {
     }
     for (let i = 0; i < length; i++) {
       if (!(counts[i]! >= 0 && counts[i]! < Number.POSITIVE_INFINITY)) {
-        throw badShape(`expected finite counts of at least 0, got ${counts[i]}`, String(counts[i]), 'pass token counts');
+        throw badShape(
+          `expected finite counts of at least 0, got ${counts[i]}`,
+          String(counts[i]),
+          'pass token counts',
+        );
       }
     }
   }

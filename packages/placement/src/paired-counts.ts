@@ -140,7 +140,7 @@ export class PairedCounts {
     let right = runs[j]!;
     while (i < j) {
       const over = sizes[i]! + sizes[j]! - target;
-      const run = left < right ? left : right;
+      const run = Math.min(left, right);
       if (over > 0) {
         sum += over * run;
         if (sum >= limit) return limit;
@@ -150,11 +150,11 @@ export class PairedCounts {
       if (left === 0) left = runs[++i]!;
       if (right === 0) right = runs[--j]!;
     }
-    if (i === j && (left < right ? left : right) > 1) {
+    if (i === j && Math.min(left, right) > 1) {
       const over = 2 * sizes[i]! - target;
       if (over > 0) sum += over;
     }
-    return sum < limit ? sum : limit;
+    return Math.min(sum, limit);
   }
 
   /** Writes sizes (descending) and run lengths of the list after the move; returns its length. */

@@ -35,7 +35,11 @@ export function reportPlan(load: Load, plan: Plan, shape: RoutingShape = {}): Pl
   const loads = gpuLoads(load, plan);
   const sizes = checkPlan(plan, load.experts);
   if (plan.layers !== load.layers) {
-    throw badShape('expected load and plan of the same layers', plan.layers, 'pass load and plan of one model');
+    throw badShape(
+      'expected load and plan of the same layers',
+      plan.layers,
+      'pass load and plan of one model',
+    );
   }
   const copies = new NodeCopies(sizes, shape);
   const bounds = new LayerBound(sizes);

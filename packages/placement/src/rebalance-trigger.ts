@@ -27,13 +27,24 @@ export class RebalanceTrigger {
   constructor(options: RebalanceTriggerOptions = {}) {
     const { periodSeconds = 600, imbalance = Number.POSITIVE_INFINITY, minIntervalSeconds = 60 } = options;
     const hysteresis = options.hysteresis ?? (imbalance === Number.POSITIVE_INFINITY ? 0 : imbalance / 4);
-    for (const [name, value] of Object.entries({ periodSeconds, imbalance, hysteresis, minIntervalSeconds })) {
-      if (!(value >= 0)) throw badConfig(`expected a ${name} of at least 0, got ${value}`, String(value), `pass ${name}`);
+    for (const [name, value] of Object.entries({
+      periodSeconds,
+      imbalance,
+      hysteresis,
+      minIntervalSeconds,
+    })) {
+      if (!(value >= 0))
+        throw badConfig(`expected a ${name} of at least 0, got ${value}`, String(value), `pass ${name}`);
     }
     this.#periodUs = periodSeconds * 1e6;
     this.#minIntervalUs = minIntervalSeconds * 1e6;
     this.#imbalance = imbalance;
     this.#hysteresis = hysteresis;
+  }
+
+  /** Starts the period, if nothing has yet. */
+  start(nowUs: number): void {
+    this.#lastUs ??= nowUs;
   }
 
   /**
@@ -42,9 +53,9 @@ export class RebalanceTrigger {
    * @param imbalance - max / mean - 1 of the last bucket, the highest or the mean over layers as the caller prefers.
    */
   check(nowUs: number, imbalance: number): RebalanceReason | undefined {
-    if (this.#lastUs === undefined) this.#lastUs = nowUs;
+    this.start(nowUs);
     if (imbalance <= this.#imbalance - this.#hysteresis) this.#armed = true;
-    const since = nowUs - this.#lastUs;
+    const since = nowUs - this.#lastUs!;
     if (since < this.#minIntervalUs) return undefined;
     let reason: RebalanceReason | undefined;
     if (since >= this.#periodUs) reason = 'period';

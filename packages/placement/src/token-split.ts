@@ -134,7 +134,11 @@ export class TokenSplitter {
       return;
     }
     if (active.length !== this.replicas) {
-      throw badShape(`expected ${this.replicas} flags, got ${active.length}`, active.length, 'pass one flag a slot');
+      throw badShape(
+        `expected ${this.replicas} flags, got ${active.length}`,
+        active.length,
+        'pass one flag a slot',
+      );
     }
     for (let e = 0; e < this.experts; e++) {
       let any = 0;
@@ -143,7 +147,11 @@ export class TokenSplitter {
         any += this.#usable[r]!;
       }
       if (any === 0 && counts[e]! > 0) {
-        throw badShape(`expert ${e} has ${counts[e]} tokens but no active slot`, e, 'keep a slot active for every expert with tokens');
+        throw badShape(
+          `expert ${e} has ${counts[e]} tokens but no active slot`,
+          e,
+          'keep a slot active for every expert with tokens',
+        );
       }
     }
   }

@@ -49,7 +49,9 @@ describe('optimal plans', () => {
       checkPlan(plan, load.experts);
       const ours = maxima(gpuLoads(load, plan), deployment.gpus);
       const eplb = maxima(gpuLoads(load, rebalance(load, deployment, { policy: 'eplb' })), deployment.gpus);
-      ours.forEach((max, layer) => expect(max).toBeLessThanOrEqual(eplb[layer]!));
+      ours.forEach((max, layer) => {
+        expect(max).toBeLessThanOrEqual(eplb[layer]!);
+      });
       expect(duplicates(plan)).toBe(0);
       expect(bounds.mean.length).toBe(load.layers);
     },

@@ -7,6 +7,7 @@ export {
 export * from './errors.js';
 export { GenerationConfig } from './generation-config.js';
 export { type JsonSchema, persistedSchemas, toJsonSchema } from './json-schema.js';
+export { ExpertLoad, MigrationPlan, Placement, PlacementDeployment } from './placement.js';
 export {
   decodeBase64,
   encodeBase64,

@@ -1,10 +1,18 @@
 import { z } from 'zod';
 import { BenchmarkReport } from './benchmark-report.js';
 import { GenerationConfig } from './generation-config.js';
+import { ExpertLoad, MigrationPlan, Placement } from './placement.js';
 import { TokenUsage } from './usage.js';
 
 /** Every schema that is written to or read from files, by name. */
-export const persistedSchemas = { BenchmarkReport, GenerationConfig, TokenUsage } as const;
+export const persistedSchemas = {
+  BenchmarkReport,
+  ExpertLoad,
+  GenerationConfig,
+  MigrationPlan,
+  Placement,
+  TokenUsage,
+} as const;
 
 /** A JSON Schema document (draft 2020-12) as plain data. */
 export type JsonSchema = Record<string, unknown>;
