@@ -5,14 +5,26 @@ import { Pool } from './pool.js';
 import { type AdjustLimits, PoolAdjuster } from './pool-adjuster.js';
 import type { Deployment, Load, Plan } from './types.js';
 
+/** Least gain of a move with many slots a GPU, times their number; and with few. */
+const WORTH_TIMES_SLOTS = 3e-3;
+const MOST_WORTH = 1e-3;
+/** With two slots the best pairing of large and small replicas usually stays this far above the mean. */
+const PAIRING_TOLERANCE = 0.03;
+/** Weights that a GPU may receive for a layer in one plan; keeps the longest stall of 58 layers near 150 ms. */
+const MOST_RECEIVES = 3;
+
 /**
- * When a move pays, by deployment. The potential of a pool is the sum over GPUs of the squared excess above the
- * tolerated load, in units of the mean. With few slots a GPU the lower bound on the maximum lies well above the mean, and noise of
- * single experts reaches GPUs undamped, so less is worth chasing.
+ * When a move pays, by deployment. The gain of a move is the fall of the sum over GPUs of the squared excess load, in units of the
+ * squared mean, for each replica moved. The noise of a GPU's load, whose chase gains nothing, has a variance that falls with its
+ * number of slots, and so does the least gain.
  */
 export function adjustLimits(sizes: Sizes): AdjustLimits {
-  if (sizes.slotsPerGpu <= 2) return { tolerance: 0.04, worth: 7e-4, receives: 2 };
-  return { tolerance: 0, worth: 4e-4, receives: 3 };
+  const { slotsPerGpu } = sizes;
+  return {
+    tolerance: slotsPerGpu === 2 ? PAIRING_TOLERANCE : 0,
+    worth: Math.min(MOST_WORTH, WORTH_TIMES_SLOTS / slotsPerGpu),
+    receives: Math.min(slotsPerGpu, MOST_RECEIVES),
+  };
 }
 
 /** Improves layers by few moves, with reused memory. */

@@ -1,8 +1,9 @@
+import { MinMaxReplica } from './min-max-replica.js';
 import type { Pool } from './pool.js';
 
 /** When an adjustment is worth its migration. */
 export interface AdjustLimits {
-  /** GPUs up to this share above the mean are left alone. */
+  /** GPUs up to this share above the least reachable maximum (mean, smallest largest replica) are left alone. */
   tolerance: number;
   /** Least fall of the potential (see {@link PoolAdjuster}) that a received replica must buy. */
   worth: number;
@@ -28,6 +29,7 @@ export class PoolAdjuster {
   /** Node of experts that live on one node only, else -1; all 0 where nodes do not matter. */
   readonly #home: Int32Array;
   readonly #heldExcess: Float64Array;
+  readonly #minMax: MinMaxReplica;
   #touchedCount = 0;
   #stamp = 0;
   #allowed = 0;
@@ -50,6 +52,7 @@ export class PoolAdjuster {
     this.#stamps = new Int32Array(pool.gpus);
     this.#home = new Int32Array(pool.experts);
     this.#heldExcess = new Float64Array(pool.experts);
+    this.#minMax = new MinMaxReplica(pool.experts);
   }
 
   /** Adjusts the pool, whose slots, counts and weights are set; returns the number of moves. */
@@ -60,7 +63,9 @@ export class PoolAdjuster {
     this.#idle.fill(0);
     const mean = pool.total() / pool.gpus;
     if (mean === 0) return 0;
-    this.#allowed = mean * (1 + limits.tolerance);
+    // Where some replica must be larger than the mean, nothing below it is worth a move.
+    const reachable = Math.max(mean, this.#minMax.of(pool.weights, pool.experts, pool.replicas));
+    this.#allowed = reachable * (1 + limits.tolerance);
     this.#receives = limits.receives;
     const worth = limits.worth * mean * mean;
     let moves = 0;
