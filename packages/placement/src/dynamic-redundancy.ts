@@ -5,9 +5,9 @@ import type { Plan } from './types.js';
 
 /** What one step does with the replicas that are in memory. */
 export interface ActiveSet {
-  /** [replicas]: 1 for slots that take tokens in this step. Overwritten by the next step. */
+  /** By [replicas]: 1 for slots that take tokens in this step. Overwritten by the next step. */
   readonly active: Uint8Array;
-  /** [replicas]: tokens of each slot. Overwritten by the next step. */
+  /** By [replicas]: tokens of each slot. Overwritten by the next step. */
   readonly quotas: Int32Array;
   /** Highest tokens on a GPU. */
   readonly maxLoad: number;

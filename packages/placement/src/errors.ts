@@ -10,7 +10,8 @@ export type PlacementErrorCode =
   | 'placement/not-finite'
   | 'placement/bad-file'
   | 'placement/bad-state'
-  | 'placement/worker-failed';
+  | 'placement/worker-failed'
+  | 'placement/engine-failed';
 
 /** Every error that `@moestack/placement` throws. No output array has been written when one is thrown. */
 export class PlacementError extends MoestackError {

@@ -21,7 +21,7 @@ export class NodeCopies {
   readonly #groups: number;
   readonly #topK: number;
   readonly #sets: Int32Array[];
-  /** [groups, nodes]: load of a group on a node. */
+  /** By [groups, nodes]: load of a group on a node. */
   readonly #shares: Float64Array;
   readonly #groupLoads: Float64Array;
   readonly #counts: Int32Array;

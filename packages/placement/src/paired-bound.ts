@@ -47,7 +47,7 @@ class PairProver {
   readonly #prefix: Float64Array;
   readonly #balance: Float64Array;
   readonly #least: Int32Array;
-  /** [experts, OPTIONS]: thresholds at most the size, and thresholds s with size <= T - s; both are prefixes. */
+  /** By [experts, OPTIONS]: thresholds at most the size, and thresholds s with size <= T - s; both are prefixes. */
   readonly #above: Int32Array;
   readonly #below: Int32Array;
 

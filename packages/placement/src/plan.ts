@@ -57,7 +57,7 @@ export function planExperts(plan: Plan): number {
 
 /** Where the replicas of each logical expert are: the reverse of a plan. */
 export interface LogicalToPhysical {
-  /** [layers, experts, width]: slots, -1 behind the last replica. */
+  /** By [layers, experts, width]: slots, -1 behind the last replica. */
   readonly slots: Int32Array;
   /** The highest number of replicas of any expert, or the width asked for. */
   readonly width: number;

@@ -15,7 +15,7 @@ export class Pool {
   readonly fixed: Uint8Array;
   /** weights / counts. */
   readonly sizes: Float64Array;
-  /** [experts, gpus]: 1 where an expert may be put; undefined for anywhere. */
+  /** By [experts, gpus]: 1 where an expert may be put; undefined for anywhere. */
   allowed: Uint8Array | undefined = undefined;
   /** Expert in each slot; GPU g owns slots g*S .. g*S+S-1. */
   readonly slots: Int32Array;

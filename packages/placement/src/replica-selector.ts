@@ -60,11 +60,11 @@ class TableSelector implements ReplicaSelector {
   readonly #gpusPerNode: number;
   readonly #sourceGpu: number;
   readonly #random: SeededRandom;
-  /** [layers, experts + 1]: where an expert's slots begin. */
+  /** By [layers, experts + 1]: where an expert's slots begin. */
   readonly #starts: Int32Array;
-  /** [layers, replicas]: slots by expert, ascending; the candidates first under `static` and `localFirst`. */
+  /** By [layers, replicas]: slots by expert, ascending; the candidates first under `static` and `localFirst`. */
   readonly #slots: Int32Array;
-  /** [layers, experts]: how many of an expert's slots are candidates. */
+  /** By [layers, experts]: how many of an expert's slots are candidates. */
   readonly #candidates: Int32Array;
   readonly #turns: Int32Array;
 

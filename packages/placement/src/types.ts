@@ -18,11 +18,11 @@ export interface Deployment {
 
 /** Where every replica of every layer lives. */
 export interface Plan {
-  /** [layers, replicas]: the logical expert in each physical slot. */
+  /** By [layers, replicas]: the logical expert in each physical slot. */
   readonly physicalToLogical: Int32Array;
-  /** [layers, replicas]: which replica of its expert a slot holds, 0 .. count-1. */
+  /** By [layers, replicas]: which replica of its expert a slot holds, 0 .. count-1. */
   readonly replicaRank: Int32Array;
-  /** [layers, experts]: number of replicas, at least 1. */
+  /** By [layers, experts]: number of replicas, at least 1. */
   readonly logicalCount: Int32Array;
   readonly deployment: Deployment;
   readonly layers: number;

@@ -82,13 +82,20 @@ describe.each(cases)('replay of $trace on $name', ({ trace, name, load, deployme
     expect(ours.score).toBeGreaterThan(eplb.score + (trace === 'drift_bursty' ? 0.04 : 0));
     expect(ours.largestStallSeconds).toBeLessThanOrEqual(0.2);
   });
-
-  it.runIf(name !== 'decode_ep144')('moves a fraction of what EPLB moves at the same cadence', () => {
-    const ours = replay(load, deployment, { policy: 'incremental', everyMinutes: 10 });
-    expect(ours.migrated).toBeLessThanOrEqual(0.15 * eplb.migrated);
-    expect(ours.efficiency).toBeGreaterThanOrEqual(eplb.efficiency - 0.013);
-  });
 });
+
+// Two slots a GPU leave few single moves: there the cadence must be short, and is by default.
+describe.each(cases.filter(({ name }) => name !== 'decode_ep144'))(
+  'every 10 minutes, on $trace and $name',
+  ({ load, deployment }) => {
+    it('moves a fraction of what EPLB moves, for nearly its balance', () => {
+      const eplb = replay(load, { ...deployment, groups: 1 }, { policy: 'eplb' });
+      const ours = replay(load, deployment, { policy: 'incremental', everyMinutes: 10 });
+      expect(ours.migrated).toBeLessThanOrEqual(0.15 * eplb.migrated);
+      expect(ours.efficiency).toBeGreaterThanOrEqual(eplb.efficiency - 0.013);
+    });
+  },
+);
 
 describe('replay', () => {
   it('calls an empty trace even and moves nothing', () => {
