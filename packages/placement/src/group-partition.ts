@@ -1,13 +1,24 @@
-/** Beyond this many partitions an exact search gives way to exchanges between nodes. */
-export const MAX_PARTITIONS = 60_000;
+/** Sets of groups looked at before the exact search gives up. */
+const MAX_STATES = 100_000;
+/** Partitions costlier than the first one found by this factor are of no use. */
+const SLACK = 1.05;
+
+/** Assignments of groups to nodes, best first. */
+export interface GroupPartitions {
+  /** Node of each group. */
+  readonly partitions: readonly Int32Array[];
+  /** Cost of the best one: its costliest node. */
+  readonly cost: number;
+  /** Every partition not returned costs at least this; undefined when the search gave up. */
+  readonly othersCost: number | undefined;
+}
 
 /**
- * Assigns equally many groups to each node so that the highest node cost is low: exactly where the partitions can be
- * walked through, by exchanges otherwise.
+ * Assigns equally many groups to each node so that the highest node cost is low: first by exchanges, then by branch and
+ * bound, which proves the optimum unless it takes too many states.
  *
- * @param cost - cost of a set of groups on a node; pure, called once a set (bit mask) up to 30 groups.
- * @param keep - how many of the best partitions to return, best first; exchanges return one.
- * @returns partitions as node of each group.
+ * @param cost - cost of a set of groups on a node; pure, called once a set.
+ * @param keep - how many of the best partitions to return.
  */
 export function partitionGroups(
   groups: number,
@@ -15,49 +26,45 @@ export function partitionGroups(
   groupLoads: Float64Array,
   cost: (members: readonly number[]) => number,
   keep: number,
-): Int32Array[] {
-  const perNode = groups / nodes;
-  if (perNode === 1) return [Int32Array.from({ length: groups }, (_, g) => g)];
-  if (nodes === 1) return [new Int32Array(groups)];
-  const memo = groups <= 30 ? new Map<number, number>() : undefined;
+): GroupPartitions {
+  const memo = new Map<string, number>();
   const memoCost = (members: readonly number[]): number => {
-    if (memo === undefined) return cost(members);
-    let mask = 0;
-    for (const g of members) mask |= 1 << g;
-    let value = memo.get(mask);
+    const key = members.length > 1 ? [...members].sort((a, b) => a - b).join() : String(members[0]);
+    let value = memo.get(key);
     if (value === undefined) {
       value = cost(members);
-      memo.set(mask, value);
+      memo.set(key, value);
     }
     return value;
   };
-  if (countPartitions(groups, nodes) > MAX_PARTITIONS) {
-    return [exchangeGroups(groups, nodes, groupLoads, memoCost)];
-  }
-  return walkPartitions(groups, nodes, memoCost, keep);
+  const found = exchangeGroups(groups, nodes, groupLoads, memoCost);
+  if (nodes === 1 || groups === nodes)
+    return { partitions: [found.partition], cost: found.cost, othersCost: Number.POSITIVE_INFINITY };
+  return walkPartitions(groups, nodes, groupLoads, memoCost, keep, found);
 }
 
-/** Number of ways to split the groups into unordered, equal parts. */
-export function countPartitions(groups: number, nodes: number): number {
-  let ways = 1;
-  const perNode = groups / nodes;
-  for (let left = groups; left > perNode; left -= perNode) {
-    // The lowest group left names the part, so that parts are not ordered.
-    for (let i = 1; i < perNode; i++) ways *= (left - i) / i;
-  }
-  return Math.round(ways);
+interface Found {
+  readonly partition: Int32Array;
+  readonly cost: number;
 }
 
+/** Depth first, the heaviest group left opens the next node; nodes are not told apart, so each partition comes once. */
 function walkPartitions(
   groups: number,
   nodes: number,
+  groupLoads: Float64Array,
   cost: (members: readonly number[]) => number,
   keep: number,
-): Int32Array[] {
+  first: Found,
+): GroupPartitions {
   const perNode = groups / nodes;
-  const best: { cost: number; partition: Int32Array }[] = [];
+  const order = Array.from({ length: groups }, (_, g) => g).sort(
+    (a, b) => groupLoads[b]! - groupLoads[a]! || a - b,
+  );
+  const best: Found[] = [first];
   const partition = new Int32Array(groups).fill(-1);
-  const limit = (): number => (best.length < keep ? Number.POSITIVE_INFINITY : best[best.length - 1]!.cost);
+  let states = 0;
+  const limit = (): number => (best.length < keep ? first.cost * SLACK : best[best.length - 1]!.cost);
   const addNode = (node: number, worst: number): void => {
     if (node === nodes) {
       best.push({ cost: worst, partition: partition.slice() });
@@ -65,28 +72,37 @@ function walkPartitions(
       if (best.length > keep) best.pop();
       return;
     }
-    const members = [partition.indexOf(-1)];
-    partition[members[0]!] = node;
+    const opener = order.find((g) => partition[g] === -1)!;
+    const members = [opener];
+    partition[opener] = node;
+    // Lightest companions first: they leave the most room below the limit.
     const addMember = (from: number): void => {
+      if (states > MAX_STATES) return;
       if (members.length === perNode) {
+        states++;
         const nodeCost = Math.max(worst, cost(members));
         if (nodeCost < limit()) addNode(node + 1, nodeCost);
         return;
       }
-      for (let g = from; g < groups; g++) {
+      for (let i = from; i >= 0; i--) {
+        const g = order[i]!;
         if (partition[g] !== -1) continue;
         partition[g] = node;
         members.push(g);
-        addMember(g + 1);
+        addMember(i - 1);
         members.pop();
         partition[g] = -1;
       }
     };
-    addMember(members[0]! + 1);
-    partition[members[0]!] = -1;
+    addMember(groups - 1);
+    partition[opener] = -1;
   };
   addNode(0, 0);
-  return best.map((entry) => entry.partition);
+  return {
+    partitions: best.map((entry) => entry.partition),
+    cost: best[0]!.cost,
+    othersCost: states > MAX_STATES ? undefined : limit(),
+  };
 }
 
 /** Longest processing time first, then exchanges with the costliest node while they lower the pair's maximum. */
@@ -95,7 +111,7 @@ function exchangeGroups(
   nodes: number,
   groupLoads: Float64Array,
   cost: (members: readonly number[]) => number,
-): Int32Array {
+): Found {
   const perNode = groups / nodes;
   const order = Array.from({ length: groups }, (_, g) => g).sort(
     (a, b) => groupLoads[b]! - groupLoads[a]! || a - b,
@@ -135,5 +151,5 @@ function exchangeGroups(
   members.forEach((set, n) => {
     for (const g of set) partition[g] = n;
   });
-  return partition;
+  return { partition, cost: Math.max(...costs) };
 }

@@ -58,7 +58,7 @@ export class LayerPlanner {
     const groupSize = experts / this.#groups;
     const groupLoads = new Float64Array(this.#groups);
     for (let e = 0; e < experts; e++) groupLoads[Math.floor(e / groupSize)]! += this.#weights[e]!;
-    const partitions = partitionGroups(
+    const { partitions } = partitionGroups(
       this.#groups,
       this.#nodes,
       groupLoads,

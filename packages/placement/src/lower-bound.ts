@@ -1,7 +1,10 @@
-import { countPartitions, MAX_PARTITIONS, partitionGroups } from './group-partition.js';
+import { partitionGroups } from './group-partition.js';
 import { checkDeployment, checkLoad, type Sizes } from './operands.js';
 import { PoolBound } from './pool-bound.js';
 import type { Deployment, Load } from './types.js';
+
+/** Assignments of groups to nodes that are told apart. */
+const RANKED = 400;
 
 /**
  * A proven lower bound on the highest GPU load of each layer, [layers], for every plan with an even split over replicas.
@@ -46,28 +49,63 @@ export class LayerBound {
     return this.#pool.of(this.#weights, experts, gpus, slotsPerGpu);
   }
 
-  /** The least cost of any assignment of groups to nodes; undefined when there are too many. */
+  /** The least bound of any assignment of groups to nodes, undefined when it could not be proven. */
   #grouped(): number | undefined {
-    const { groups, nodes } = this.#sizes;
-    if (countPartitions(groups, nodes) > MAX_PARTITIONS) return undefined;
-    const cost = (set: readonly number[]): number => this.#nodeBound(set);
-    const [partition] = partitionGroups(groups, nodes, new Float64Array(groups), cost, 1);
-    let bound = 0;
-    for (let node = 0; node < nodes; node++) {
-      const set: number[] = [];
-      for (let g = 0; g < groups; g++) if (partition![g] === node) set.push(g);
-      bound = Math.max(bound, cost(set));
+    const { experts, groups, nodes, slotsPerGpu } = this.#sizes;
+    const loads = new Float64Array(groups);
+    for (let e = 0; e < experts; e++) loads[Math.floor((e * groups) / experts)]! += this.#weights[e]!;
+    if (slotsPerGpu === 2) {
+      const ranked = this.#ranked(loads);
+      if (ranked !== undefined) return ranked;
     }
-    return bound;
+    const { cost, othersCost } = partitionGroups(
+      groups,
+      nodes,
+      loads,
+      (set) => this.#nodeBound(set, false),
+      1,
+    );
+    return othersCost === undefined ? undefined : cost;
   }
 
-  #nodeBound(set: readonly number[]): number {
+  /**
+   * The same where the best bound takes long: assignments are ranked by a quick bound, and the best one is worked out
+   * only for those that could still be the least. Undefined when that may miss some.
+   */
+  #ranked(loads: Float64Array): number | undefined {
+    const { groups, nodes } = this.#sizes;
+    const quick = (set: readonly number[]): number => this.#nodeBound(set, true);
+    const { partitions, othersCost } = partitionGroups(groups, nodes, loads, quick, RANKED);
+    if (othersCost === undefined) return undefined;
+    const known = new Map<string, number>();
+    let least = othersCost;
+    for (const partition of partitions) {
+      const sets = Array.from({ length: nodes }, (_, node) =>
+        [...partition.keys()].filter((group) => partition[group] === node),
+      );
+      if (Math.max(...sets.map(quick)) >= least) break;
+      let bound = 0;
+      for (const set of sets) {
+        if (bound >= least) break;
+        const key = set.join();
+        const value = known.get(key) ?? this.#nodeBound(set, false);
+        known.set(key, value);
+        bound = Math.max(bound, value);
+      }
+      least = Math.min(least, bound);
+    }
+    return least < othersCost ? least : undefined;
+  }
+
+  #nodeBound(set: readonly number[], isQuick: boolean): number {
     const { experts, groups, gpusPerNode, slotsPerGpu } = this.#sizes;
     const groupSize = experts / groups;
     let n = 0;
     for (const g of set) {
       for (let e = g * groupSize; e < (g + 1) * groupSize; e++) this.#members[n++] = this.#weights[e]!;
     }
-    return this.#pool.of(this.#members, n, gpusPerNode, slotsPerGpu);
+    return isQuick
+      ? this.#pool.quick(this.#members, n, gpusPerNode, slotsPerGpu)
+      : this.#pool.of(this.#members, n, gpusPerNode, slotsPerGpu);
   }
 }

@@ -35,7 +35,32 @@ export class PoolSolver {
       if (pool.slotsPerGpu > 1) this.#searchOn(target, KICKS);
     }
     this.#search.spreadDuplicates();
+    this.#avoidDuplicates();
     return pool.maxLoad();
+  }
+
+  /** Looks for a plan as good without an expert twice on a GPU, if one is left. */
+  #avoidDuplicates(): void {
+    const { pool } = this;
+    let fewest = pool.duplicates();
+    if (fewest === 0) return;
+    const best = this.#best;
+    best.copyFrom(pool);
+    const limit = pool.maxLoad();
+    const random = new SeededRandom(2);
+    for (let kick = 0; kick < KICKS && fewest > 0; kick++) {
+      this.#search.kick(random, true);
+      this.#search.improve(limit, true);
+      this.#search.spreadDuplicates();
+      const duplicates = pool.duplicates();
+      if (pool.maxLoad() <= limit && duplicates < fewest) {
+        fewest = duplicates;
+        best.copyFrom(pool);
+      } else {
+        pool.copyFrom(best);
+      }
+    }
+    pool.copyFrom(best);
   }
 
   /** Improves the plan that is already on the pool, without ever raising its highest load. */

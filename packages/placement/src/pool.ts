@@ -112,6 +112,20 @@ export class Pool {
     return false;
   }
 
+  /** Slots that hold an expert which an earlier slot of the same GPU holds. */
+  duplicates(): number {
+    let found = 0;
+    for (let s = 0; s < this.replicas; s++) {
+      const first = s - (s % this.slotsPerGpu);
+      for (let t = first; t < s; t++) {
+        if (this.slots[t] !== this.slots[s]) continue;
+        found++;
+        break;
+      }
+    }
+    return found;
+  }
+
   /** Whether `expert` may come to `gpu` in place of what is in slot `except`. */
   accepts(gpu: number, expert: number, except: number): boolean {
     if (this.allowed !== undefined && this.allowed[expert * this.gpus + gpu] === 0) return false;
