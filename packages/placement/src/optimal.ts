@@ -33,7 +33,10 @@ export function optimal(load: Load, deployment: Deployment, sizes: Sizes, option
   const candidates = makeCandidates(load, deployment, sizes, options);
   const first = new Int32Array(replicas * layers);
   const copies = candidates.length > 1 || previous !== undefined ? new NodeCopies(sizes) : undefined;
-  const relabeller = previous === undefined ? undefined : new Relabeller(sizes, localityBudget > 0);
+  // Where locality does not matter, any GPU may take over from any other.
+  const isFree = localityBudget === Number.POSITIVE_INFINITY;
+  const relabelSizes = isFree ? { ...sizes, nodes: 1, gpusPerNode: sizes.gpus } : sizes;
+  const relabeller = previous === undefined ? undefined : new Relabeller(relabelSizes, localityBudget > 0);
   for (let layer = 0; layer < layers; layer++) {
     const at = layer * replicas;
     const offset = layer * experts;
