@@ -4,6 +4,13 @@ export {
   BenchmarkReport,
   BenchmarkRow,
 } from './benchmark-report.js';
+export {
+  SglangExpertLocation,
+  TensorRtLlmLoadBalancer,
+  TensorRtLlmStatisticsInfo,
+  VllmAscendExpertMap,
+  VllmExpertState,
+} from './engine-files.js';
 export * from './errors.js';
 export { GenerationConfig } from './generation-config.js';
 export { type JsonSchema, persistedSchemas, toJsonSchema } from './json-schema.js';

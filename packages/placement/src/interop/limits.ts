@@ -8,18 +8,16 @@ export interface EngineFileLimits {
 
 /** What readers of engine files never exceed, whatever the file says. */
 export const limits = {
-  maxBytes: 2 ** 32,
+  maxBytes: 4_294_967_296,
   /** Files in an archive: a record per forward pass and rank needs one each. */
-  zipEntries: 1 << 20,
+  zipEntries: 1_048_576,
   /** Length of the pickled structure, without tensor data. */
-  pickleBytes: 1 << 28,
-  /** Opcodes of it. */
-  pickleSteps: 1 << 26,
-  /** Nesting of lists, dicts and tuples. */
+  pickleBytes: 134_217_728,
+  /** Nesting of lists, dicts and tuples that are written. */
   depth: 64,
   dimensions: 8,
-  safetensorsHeaderBytes: 1 << 25,
-  textBytes: 1 << 28,
+  safetensorsHeaderBytes: 33_554_432,
+  textBytes: 268_435_456,
   layers: 4096,
   experts: 65_536,
   replicas: 1_048_576,

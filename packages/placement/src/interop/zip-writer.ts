@@ -6,7 +6,7 @@ const ALIGNMENT = 64;
 /** UTF-8 names, sizes behind the data. */
 const FLAGS = 0x0808;
 
-/** Whether a directory needs more than the classic fields. */
+/** Highest value of the classic size fields. */
 const MAX_32 = 0xffffffff;
 
 /**
@@ -15,7 +15,11 @@ const MAX_32 = 0xffffffff;
  */
 export function writeZip(files: readonly (readonly [name: string, content: Uint8Array])[]): Uint8Array {
   const encoder = new TextEncoder();
-  const records = files.map(([name, content]) => ({ name: encoder.encode(name), content, crc: crc32(content) }));
+  const records = files.map(([name, content]) => ({
+    name: encoder.encode(name),
+    content,
+    crc: crc32(content),
+  }));
   const offsets: number[] = [];
   let size = 0;
   for (const { name, content } of records) {
