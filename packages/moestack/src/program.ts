@@ -29,21 +29,33 @@ Examples:
  * Runs a command line.
  *
  * @param args - the arguments after the program's name.
- * @returns the exit code: 0, or 1 after an error that was reported.
+ * @returns the exit code: 0, 1 after an error that was reported, 130 after work that a signal ended unfinished.
  */
 export async function runCli(args: readonly string[], environment: CliEnvironment): Promise<number> {
   const reporter = new Reporter(environment, args.includes('--json'));
   const { signals, forceExit } = environment;
+  let program: Command | undefined;
   const interrupt = abortOnSignal(signals, forceExit === undefined ? {} : { force: forceExit });
   try {
-    await createProgram(environment, reporter, interrupt.signal).parseAsync(withoutSeparator(args), {
-      from: 'user',
-    });
+    const words = withoutSeparator(args);
+    program = createProgram(environment, reporter, interrupt.signal);
+    const place = program.command('place').description('expert placement: plans, engine files, replay');
+    if (words[0] === 'place') {
+      // Only here, so that no other command waits for what these import.
+      const { addPlaceCommands } = await import('./place-program.js');
+      addPlaceCommands(place, { reporter, signal: interrupt.signal });
+    }
+    await program.parseAsync(words, { from: 'user' });
     return 0;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
-    if (interrupt.signal.aborted) return 0;
-    reporter.error(error instanceof CommanderError ? usageError(error) : error);
+    if (interrupt.signal.aborted) {
+      // A server that is told to stop has done its work; a recording or a plan has not.
+      if (args[0] !== 'place') return 0;
+      reporter.error(error);
+      return 130;
+    }
+    reporter.error(error instanceof CommanderError ? usageError(error, commandPath(program, args)) : error);
     return 1;
   } finally {
     interrupt.dispose();
@@ -119,11 +131,23 @@ function withoutSeparator(args: readonly string[]): string[] {
   return args.filter((arg, index) => !(arg === '--' && index <= 1));
 }
 
-function usageError(error: CommanderError): CliError {
+/** The command that `args` ask for, as far as it exists: `moestack place plan`. */
+function commandPath(program: Command | undefined, args: readonly string[]): string {
+  const names = ['moestack'];
+  let command = program;
+  for (const arg of args) {
+    command = command?.commands.find((candidate) => candidate.name() === arg);
+    if (command === undefined) break;
+    names.push(arg);
+  }
+  return names.join(' ');
+}
+
+function usageError(error: CommanderError, path: string): CliError {
   return new CliError({
     code: `cli/${error.code.replace(/^commander\./, '')}`,
     message: error.message.replace(/^error: /, ''),
-    remedy: 'see moestack --help, or moestack serve --help',
+    remedy: `see ${path} --help`,
     cause: error,
   });
 }

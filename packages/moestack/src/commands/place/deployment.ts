@@ -1,0 +1,27 @@
+import type { Deployment } from '@moestack/placement';
+import { CliError } from '../../errors.js';
+
+/** The machine, as the command line names it. */
+export interface DeploymentOptions {
+  readonly gpus: number;
+  readonly nodes: number;
+  readonly redundant?: number;
+  readonly replicas?: number;
+  readonly groups?: number;
+  readonly expertBytes?: number;
+  readonly localityBudget?: number;
+}
+
+/** The deployment for a number of experts. */
+export function deploymentOf(options: DeploymentOptions, experts: number): Deployment {
+  const { gpus, nodes, redundant, groups } = options;
+  if (redundant !== undefined && options.replicas !== undefined) {
+    throw new CliError({
+      code: 'cli/bad-options',
+      message: `expected --redundant or --replicas, got both: ${redundant} and ${options.replicas}`,
+      remedy: 'leave one of them out',
+    });
+  }
+  const replicas = options.replicas ?? experts + (redundant ?? 0);
+  return { nodes, gpus, replicas, ...(groups === undefined ? {} : { groups }) };
+}
