@@ -163,7 +163,11 @@ function deploymentOptions(command: Command): Command {
         .makeOptionMandatory(),
     )
     .option('--nodes <n>', 'machines they are in', integer(1, 65_536), 1)
-    .option('--redundant <n>', 'replicas beyond one of each expert (default: 0)', integer(0, 1_048_576))
+    .option(
+      '--redundant <n>',
+      'replicas beyond one of each expert (default: 0, or as the previous plan)',
+      integer(0, 1_048_576),
+    )
     .option('--replicas <n>', 'replicas in all, instead of --redundant', integer(1, 1_048_576))
     .option('--groups <n>', 'expert groups of group-limited routing', integer(1, 65_536))
     .option(

@@ -96,7 +96,17 @@ describe('plan', () => {
       mapping,
       ...['vllm_state.json', 'vllm_ascend_expert_map.json'].map((n) => fixturePath(`placement/interop/${n}`)),
     ]) {
-      const planned = await result('plan', passes, ...machine, '--policy', 'incremental', '--previous', name);
+      const planned = await result(
+        'plan',
+        passes,
+        '--gpus',
+        '8',
+        '--policy',
+        'incremental',
+        '--previous',
+        name,
+      );
+      expect(planned['deployment']).toMatchObject({ replicas: 24 });
       expect((planned['after'] as Record<string, number>)['movedShare']).toBeLessThan(0.9);
     }
   });
@@ -244,7 +254,7 @@ describe('what cannot be done', () => {
     [['plan', mapping, '--gpus', '8'], 'an expert map', 'cli/bad-input'],
     [['plan', stat, '--gpus', '7'], 'multiple of gpus', 'placement/bad-config'],
     [['plan', stat, '--gpus', '8', '--redundant', '8', '--replicas', '24'], 'both', 'cli/bad-options'],
-    [['plan', stat, '--gpus', '8', '--previous', mapping], '24 slots', 'cli/bad-input'],
+    [['plan', stat, '--gpus', '8', '--redundant', '0', '--previous', mapping], '24 slots', 'cli/bad-input'],
     [['plan', stat, '--gpus', '8', '--policy', 'best'], 'incremental', 'moestack place plan --help'],
     [['plan', stat, '--gpus', '8', '--out', '/nowhere/x'], 'does not exist', 'cli/bad-output'],
     [['compare', stat, passes, '--gpus', '8'], 'all ranks', 'placement/bad-file'],

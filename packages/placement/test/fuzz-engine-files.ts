@@ -45,10 +45,11 @@ export async function fuzz(seed: number, iterations: number): Promise<FuzzResult
       rejected++;
     }
   }
-  return { runs: iterations, rejected: rejected + statistics(random, iterations) };
+  const runs = Math.ceil(iterations / 10);
+  return { runs: iterations + runs, rejected: rejected + statistics(random, runs, seed) };
 }
 
-function statistics(random: SeededRandom, iterations: number): number {
+function statistics(random: SeededRandom, runs: number, seed: number): number {
   const meta = new TextEncoder().encode('{"num_experts":4}');
   const header =
     '{"0_3":{"dtype":"I32","shape":[4],"data_offsets":[0,16]},"0_4":{"dtype":"I64","shape":[1,2],"data_offsets":[16,32]}}';
@@ -56,14 +57,14 @@ function statistics(random: SeededRandom, iterations: number): number {
   rank[0] = header.length;
   rank.set(new TextEncoder().encode(header), 8);
   let rejected = 0;
-  for (let run = 0; run < iterations / 10; run++) {
+  for (let run = 0; run < runs; run++) {
     try {
       readTensorRtLlmStatistics({
         'meta_info.json': random.below(3) === 0 ? mutate(meta, random) : meta,
         'rank0.safetensors': mutate(rank, random),
       });
     } catch (error) {
-      if (!MoestackError.isInstance(error)) throw unexpected(error, run, run);
+      if (!MoestackError.isInstance(error)) throw unexpected(error, seed, run);
       rejected++;
     }
   }

@@ -79,7 +79,7 @@ ${heatLegend()}
 </section>
 <section>
 <h2>Layers against their bound</h2>
-${key(before.name, after.name, '<span><i class="line" style="background:var(--bound)"></i>no plan can be below</span>')}
+${key(before.name, after.name, '<span><i class="line" style="background:var(--bound)"></i>proven lower bound</span>')}
 ${gapPlot(before.evaluation, after.evaluation, layerIds)}
 </section>
 ${timeline(after.evaluation, layerIds)}

@@ -12,8 +12,12 @@ export interface DeploymentOptions {
   readonly localityBudget?: number;
 }
 
-/** The deployment for a number of experts. */
-export function deploymentOf(options: DeploymentOptions, experts: number): Deployment {
+/**
+ * The deployment for a number of experts.
+ *
+ * @param slots - replicas in all where the command line does not say.
+ */
+export function deploymentOf(options: DeploymentOptions, experts: number, slots = experts): Deployment {
   const { gpus, nodes, redundant, groups } = options;
   if (redundant !== undefined && options.replicas !== undefined) {
     throw new CliError({
@@ -22,6 +26,6 @@ export function deploymentOf(options: DeploymentOptions, experts: number): Deplo
       remedy: 'leave one of them out',
     });
   }
-  const replicas = options.replicas ?? experts + (redundant ?? 0);
+  const replicas = options.replicas ?? (redundant === undefined ? slots : experts + redundant);
   return { nodes, gpus, replicas, ...(groups === undefined ? {} : { groups }) };
 }

@@ -65,21 +65,26 @@ function describe(file: EnginePath): string {
   return `SGLang ${record.mode}, ${record.steps} ${record.mode === 'stat' ? 'steps' : 'forward passes'}`;
 }
 
-/** The plan in force: of a file, or expert i % E in slot i. */
-export async function readPrevious(
-  path: string | undefined,
-  input: LoadInput,
-  deployment: Deployment,
-): Promise<Plan> {
-  const { load, layerIds } = input;
-  if (path === undefined) return initialPlan(load.layers, load.experts, deployment);
+/** The map in force that a file holds, for the layers that were recorded. */
+export async function readPreviousSlots(path: string, { load, layerIds }: LoadInput): Promise<EngineSlots> {
   const file = await readEnginePaths([path]);
   if (file.kind !== 'slots') throw mismatch(path, 'it holds no expert map');
   const slots = selectRows(path, file.slots, layerIds);
-  if (slots.experts !== load.experts || slots.replicas !== deployment.replicas) {
+  if (slots.experts === load.experts) return slots;
+  throw mismatch(path, `it has ${slots.experts} experts, the load ${load.experts}`);
+}
+
+/** The plan in force: of a map, or expert i % E in slot i. */
+export function previousPlan(
+  slots: EngineSlots | undefined,
+  { load }: LoadInput,
+  deployment: Deployment,
+): Plan {
+  if (slots === undefined) return initialPlan(load.layers, load.experts, deployment);
+  if (slots.replicas !== deployment.replicas) {
     throw mismatch(
-      path,
-      `it has ${slots.experts} experts in ${slots.replicas} slots, the load ${load.experts} and the deployment ${deployment.replicas}`,
+      'the previous plan',
+      `it has ${slots.replicas} slots, the deployment ${deployment.replicas}`,
     );
   }
   const { nodes, gpus, groups } = deployment;

@@ -5,7 +5,7 @@ import { AbortedError } from '@moestack/schemas';
 import { ProgressDisplay } from '../../progress-display.js';
 import type { Reporter } from '../../reporter.js';
 import { type DeploymentOptions, deploymentOf } from './deployment.js';
-import { type LoadInput, readLoad, readPrevious } from './load-input.js';
+import { type LoadInput, previousPlan, readLoad, readPreviousSlots } from './load-input.js';
 
 /** Options that `plan` and `compare` share. */
 export interface PlanningOptions extends DeploymentOptions {
@@ -35,8 +35,9 @@ export async function makePlans(
 ): Promise<MadePlans> {
   const input = await readLoad(files, options.firstLayer);
   const { load } = input;
-  const deployment = deploymentOf(options, load.experts);
-  const previous = await readPrevious(options.previous, input, deployment);
+  const slots = options.previous === undefined ? undefined : await readPreviousSlots(options.previous, input);
+  const deployment = deploymentOf(options, load.experts, slots?.replicas);
+  const previous = previousPlan(slots, input, deployment);
   const evaluation = evaluationOptions(options, previous);
   const before = { name: 'in force', evaluation: evaluatePlan(load, previous, evaluation) };
   const progress = new ProgressDisplay(reporter, {
