@@ -48,7 +48,7 @@ Examples:
   $ moestack place replay recording.pt --passes 1000 --gpus 16 --json`,
   convert: `
 Examples:
-  $ moestack place convert plan.json map.pt --format sglang-pt --model-layers 61
+  $ moestack place convert plan.json map.pt --format sglang-pt --first-layer 3 --model-layers 61
   $ moestack place convert balancer.yaml expert_map.json --format vllm-ascend --gpus 36
   $ moestack place convert dump.pt load.json`,
   record: `

@@ -111,6 +111,17 @@ describe('plan', () => {
     }
   });
 
+  it('refuses a plan in force of other layers', async () => {
+    const counts = new Float64Array(4 * 16).fill(1, 16);
+    await writeFile(file('three.json'), encodeLoad({ layers: 4, experts: 16, counts }));
+    await result('plan', file('three.json'), ...machine, '--out', file('three-plan.json'));
+    await result('plan', file('three.json'), '--gpus', '8', '--previous', file('three-plan.json'));
+    await result('plan', file('three.json'), '--gpus', '8', '--previous', mapping);
+    const { code, stderr } = await run('plan', stat, '--gpus', '8', '--previous', file('three-plan.json'));
+    expect(code).toBe(1);
+    expect(stderr).toContain('it has 3 layers from 0 on, the load tokens in 4 layers, 0 to 3');
+  });
+
   it('gives SGLang every layer of the model, other engines their MoE layers', async () => {
     const counts = new Float64Array(5 * 4);
     for (let i = 2 * 4; i < counts.length; i++) counts[i] = 1 + ((i * 7) % 5);

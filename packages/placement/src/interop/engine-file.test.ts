@@ -237,6 +237,31 @@ describe('SGLang', () => {
     expect([...counts.load.counts]).toEqual([2, 2, 1, 5]);
   });
 
+  it('records that share one tensor are held to the limit', async () => {
+    const shared = new TorchTensor('i32', [2, 300], new Int32Array(600));
+    const map = new TorchTensor(
+      'i64',
+      [2, 300],
+      BigInt64Array.from({ length: 600 }, (_, i) => BigInt(i % 300)),
+    );
+    const file = writeTorchFile(
+      new Map<TorchValue, TorchValue>([
+        [
+          'records',
+          Array.from({ length: 200 }, (_, id) =>
+            record([
+              ['forward_pass_id', id],
+              ['global_physical_count', shared],
+            ]),
+          ),
+        ],
+        ['last_physical_to_logical_map', map],
+      ]),
+    );
+    expect((await readSglangRecord(file)).steps).toBe(200);
+    await expect(readSglangRecord(file, { maxBytes: 100_000 })).rejects.toThrow('fewer records');
+  });
+
   it('counts for --init-expert-location are read from JSON and from a dump', async () => {
     const json = await readEngineFile(read('sglang_init_expert_location_counts.json'));
     const dump = await readEngineFile(read('sglang_stat_record.pt'));

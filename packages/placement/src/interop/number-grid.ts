@@ -8,8 +8,8 @@ export interface NumberGrid {
   readonly values: Float64Array;
 }
 
-/** Numbers in one grid; 61 layers x 256 experts x 4096 steps are a ninth of it. */
-const MAX_ELEMENTS = 2 ** 29;
+/** Numbers in one grid; 61 layers x 256 experts x 4096 steps are a quarter of it. */
+const MAX_ELEMENTS = 2 ** 28;
 
 /**
  * The numbers of a field as one array; every row must have the same length.
@@ -21,8 +21,7 @@ export function readGrid(
   options: { name: string; dimensions: readonly number[] },
 ): NumberGrid {
   const { name, dimensions } = options;
-  const grid =
-    value instanceof TorchTensor ? { shape: value.shape, values: value.numbers() } : flatten(value, name);
+  const grid = value instanceof TorchTensor ? ofTensor(value, name) : flatten(value, name);
   if (!dimensions.includes(grid.shape.length) || grid.shape.some((length) => length === 0)) {
     throw badFile(
       `expected ${name} of ${dimensions.join(' or ')} dimensions, none of them 0, got [${grid.shape}]`,
@@ -69,18 +68,17 @@ export function readCounts(
   return grid;
 }
 
+function ofTensor(tensor: TorchTensor, name: string): NumberGrid {
+  if (tensor.data.length > MAX_ELEMENTS) throw tooLarge(name, tensor.shape);
+  return { shape: tensor.shape, values: tensor.numbers() };
+}
+
 function flatten(value: unknown, name: string): NumberGrid {
   const shape: number[] = [];
   for (let inner = value; Array.isArray(inner) && shape.length < 4; inner = inner[0] as unknown)
     shape.push(inner.length);
   const elements = shape.reduce((product, length) => product * length, 1);
-  if (shape.length === 0 || elements > MAX_ELEMENTS) {
-    throw badFile(
-      `expected rows of at most ${MAX_ELEMENTS} numbers for ${name}, got [${shape}]`,
-      shape,
-      'pass the file as the engine wrote it',
-    );
-  }
+  if (shape.length === 0 || elements > MAX_ELEMENTS) throw tooLarge(name, shape);
   const values = new Float64Array(elements);
   const end = fill(value as readonly unknown[], shape, 0, { values, at: 0, name });
   if (end !== elements) throw ragged(name, shape);
@@ -110,6 +108,14 @@ function fill(rows: readonly unknown[], shape: readonly number[], depth: number,
     target.values[target.at++] = value;
   }
   return target.at;
+}
+
+function tooLarge(name: string, shape: readonly number[]): Error {
+  return badFile(
+    `expected rows of at most ${MAX_ELEMENTS} numbers for ${name}, got [${shape}]`,
+    shape,
+    'pass the file as the engine wrote it',
+  );
 }
 
 function ragged(name: string, shape: readonly number[]): Error {

@@ -27,7 +27,7 @@ export interface SglangPass {
 /** Options of {@link readSglangRecord}. */
 export interface SglangRecordOptions extends EngineFileLimits {
   /**
-   * [layers, replicas]: the map in force at a forward pass. A dump holds only the last map, so records from before a
+   * The map in force at a forward pass, [layers, replicas]. A dump holds only the last map, so records from before a
    * rebalance need theirs; default: the dump's own.
    */
   readonly mapAt?: (forwardPassId: number) => ArrayLike<number> | undefined;
@@ -84,9 +84,11 @@ class PassSums {
   #layers = 0;
   #experts = 0;
   #map: NumberGrid | undefined;
+  #remainingBytes: number;
 
   constructor(options: SglangRecordOptions) {
     this.#options = options;
+    this.#remainingBytes = options.maxBytes ?? limits.maxBytes;
   }
 
   add(fields: ReadonlyMap<unknown, unknown>): void {
@@ -116,11 +118,13 @@ class PassSums {
       throw badFile('expected records with a forward_pass_id', String(typeof id), 'pass a dump of SGLang');
     }
     const [layers, replicas] = this.#map!.shape as [number, number];
+    // Records may share one tensor, so that neither their number nor that of passes is bounded by the file.
+    this.#spend(4 * layers * replicas);
     const counts = physicalCounts(record, layers, replicas);
     const map = this.#mapAt(id);
     let sums = this.#passes.get(id);
     if (sums === undefined) {
-      // The zero rows of a pass are bounded by the tensors that the file really holds.
+      this.#spend(8 * layers * this.#experts);
       sums = new Float64Array(layers * this.#experts);
       this.#passes.set(id, sums);
     }
@@ -130,6 +134,12 @@ class PassSums {
         sums[layer * this.#experts + map[at]!]! += counts[at]!;
       }
     }
+  }
+
+  #spend(bytes: number): void {
+    this.#remainingBytes -= bytes;
+    if (this.#remainingBytes >= 0) return;
+    throw badFile('expected fewer records', this.#passes.size, 'record fewer passes, or raise maxBytes');
   }
 
   #mapAt(id: number): ArrayLike<number> {

@@ -187,6 +187,71 @@ describe('files that are refused', () => {
   });
 });
 
+describe('views of storages', () => {
+  const view = (shape: number[], strides: number[], offset: number) => {
+    const tuple = (values: number[]) =>
+      values.map((value) => `K${String.fromCharCode(value)}`).join('') +
+      (values.length === 1 ? '\x85' : '\x86');
+    const text =
+      '\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nShortStorage\nX\x01\x00\x00\x000' +
+      `X\x06\x00\x00\x00cuda:0K\x06tQK${String.fromCharCode(offset)}${tuple(shape)}${tuple(strides)}\x89ccollections\nOrderedDict\n)RtR.`;
+    return readTorchFile(
+      writeZip([
+        ['a/data.pkl', Uint8Array.from(text, (character) => character.charCodeAt(0))],
+        ['a/data/0', new Uint8Array(Int16Array.of(1, 2, 3, 4, 5, -6).buffer)],
+      ]),
+    );
+  };
+
+  it('are made dense: transposed, strided, repeated, and from an offset', async () => {
+    expect(await view([3, 2], [1, 3], 0)).toEqual(
+      new TorchTensor('i16', [3, 2], Int16Array.of(1, 4, 2, 5, 3, -6)),
+    );
+    expect(await view([3], [2], 1)).toEqual(new TorchTensor('i16', [3], Int16Array.of(2, 4, -6)));
+    expect(await view([2, 2], [0, 1], 4)).toEqual(
+      new TorchTensor('i16', [2, 2], Int16Array.of(5, -6, 5, -6)),
+    );
+    expect(await view([0], [1], 99)).toEqual(new TorchTensor('i16', [0], new Int16Array(0)));
+    expect(await view([1, 2], [77, 1], 4)).toEqual(new TorchTensor('i16', [1, 2], Int16Array.of(5, -6)));
+  });
+});
+
+it('archives with zip64 sizes are read', async () => {
+  const value = new Map<TorchValue, TorchValue>([['a', 1]]);
+  const stored = writeTorchFile(value);
+  const content = stored.slice(64, pickleEnd(stored));
+  const name = Buffer.from('archive/data.pkl');
+  const header = Buffer.alloc(30);
+  header.writeUInt32LE(0x04034b50, 0);
+  header.writeUInt16LE(name.length, 26);
+  const extra = Buffer.alloc(28);
+  extra.writeUInt16LE(1, 0);
+  extra.writeUInt16LE(24, 2);
+  extra.writeBigUInt64LE(BigInt(content.length), 4);
+  extra.writeBigUInt64LE(BigInt(content.length), 12);
+  const entry = Buffer.alloc(46);
+  entry.writeUInt32LE(0x02014b50, 0);
+  entry.writeUInt32LE(crc32(content), 16);
+  for (const at of [20, 24, 42]) entry.writeUInt32LE(0xffffffff, at);
+  entry.writeUInt16LE(name.length, 28);
+  entry.writeUInt16LE(extra.length, 30);
+  const directory = 30 + name.length + content.length;
+  const end64 = Buffer.alloc(76);
+  end64.writeUInt32LE(0x06064b50, 0);
+  end64.writeBigUInt64LE(1n, 32);
+  end64.writeBigUInt64LE(BigInt(directory), 48);
+  end64.writeUInt32LE(0x07064b50, 56);
+  end64.writeBigUInt64LE(BigInt(directory + 46 + name.length + extra.length), 64);
+  const end = Buffer.alloc(22);
+  end.writeUInt32LE(0x06054b50, 0);
+  end.writeUInt16LE(0xffff, 10);
+  end.writeUInt32LE(0xffffffff, 16);
+  const file = Buffer.concat([header, name, content, entry, name, extra, end64, end]);
+  expect(await readTorchFile(new Uint8Array(file))).toEqual(value);
+  file.writeUInt16LE(16, directory + 46 + name.length + 2);
+  await expect(readTorchFile(new Uint8Array(file))).rejects.toThrow('zip64 size is missing');
+});
+
 describe('deflated archives', () => {
   const { bytes, stored } = deflated();
 

@@ -66,10 +66,12 @@ function describe(file: EnginePath): string {
 }
 
 /** The map in force that a file holds, for the layers that were recorded. */
-export async function readPreviousSlots(path: string, { load, layerIds }: LoadInput): Promise<EngineSlots> {
+export async function readPreviousSlots(path: string, input: LoadInput): Promise<EngineSlots> {
+  const { load, layerIds, recordedLayers } = input;
   const file = await readEnginePaths([path]);
   if (file.kind !== 'slots') throw mismatch(path, 'it holds no expert map');
-  const slots = selectRows(path, file.slots, layerIds);
+  const hasIds = file.format === 'sglang' || file.format === 'sglang-pt' || file.format === 'tensorrt-llm';
+  const slots = selectRows(path, file.slots, { layerIds, recordedLayers, hasIds });
   if (slots.experts === load.experts) return slots;
   throw mismatch(path, `it has ${slots.experts} experts, the load ${load.experts}`);
 }
@@ -91,15 +93,27 @@ export function previousPlan(
   return planOfSlots(slots, { nodes, gpus, ...(groups === undefined ? {} : { groups }) });
 }
 
-/** Rows of the layers that were recorded: by index in the model, or in order where there are as many. */
-function selectRows(path: string, slots: EngineSlots, layerIds: readonly number[]): EngineSlots {
+/**
+ * Rows of the layers that were recorded. Some formats name layers of the model; rows of the others are the MoE layers, or
+ * all layers of the recording.
+ */
+function selectRows(
+  path: string,
+  slots: EngineSlots,
+  {
+    layerIds,
+    recordedLayers,
+    hasIds,
+  }: { layerIds: readonly number[]; recordedLayers: number; hasIds: boolean },
+): EngineSlots {
   const { replicas, physicalToLogical } = slots;
+  if (!hasIds && slots.layers === layerIds.length) return { ...slots, layerIds };
   const byId = layerIds.map((id) => slots.layerIds.indexOf(id));
-  if (byId.includes(-1)) {
-    if (slots.layers === layerIds.length) return { ...slots, layerIds };
+  if (byId.includes(-1) || (!hasIds && slots.layers !== recordedLayers)) {
+    const recorded = `${layerIds.length} layers, ${layerIds[0]} to ${layerIds.at(-1)}`;
     throw mismatch(
       path,
-      `it has ${slots.layers} layers, the load tokens in ${layerIds.length}, ${layerIds[0]} to ${layerIds.at(-1)}`,
+      `it has ${slots.layers} layers from ${slots.layerIds[0]} on, the load tokens in ${recorded}`,
     );
   }
   const selected = new Int32Array(layerIds.length * replicas);

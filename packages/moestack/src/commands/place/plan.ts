@@ -39,9 +39,12 @@ export async function plan(
       placementHtml({ title: basename(files[0]!), before, after, layerIds: input.layerIds }),
     );
   }
+  const { columns: width = 110 } = reporter.streams.stdout as { columns?: number };
+  // Beside the marks there are the layer, and highest / mean.
+  const columns = Math.max(16, width - 14);
   const map = (name: string, { evaluation }: NamedEvaluation) => {
     const { loads, plan } = evaluation;
-    return ['', name, ...heatmapLines(loads, plan.deployment.gpus, { layerIds: input.layerIds })];
+    return ['', name, ...heatmapLines(loads, plan.deployment.gpus, { layerIds: input.layerIds, columns })];
   };
   const event = {
     event: 'planned',
