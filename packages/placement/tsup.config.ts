@@ -3,6 +3,11 @@ import { defineConfig } from 'tsup';
 export default defineConfig({
   entry: {
     index: 'src/index.ts',
+    node: 'src/node.ts',
+    interop: 'src/interop/index.ts',
+    'interop-node': 'src/interop/node.ts',
+    report: 'src/report/index.ts',
+    'planner-worker': 'src/planner-worker.ts',
   },
   format: 'esm',
   target: 'node20',

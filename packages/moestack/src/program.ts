@@ -1,5 +1,6 @@
 import { Command, CommanderError, Option } from 'commander';
 import { integer, seconds } from './arguments.js';
+import { commandGroups } from './command-groups.js';
 import type { TextInput } from './commands/fp8/number-input.js';
 import type { ServeOptions } from './commands/serve.js';
 import { CliError } from './errors.js';
@@ -42,20 +43,20 @@ export async function runCli(args: readonly string[], environment: CliEnvironmen
   try {
     const words = withoutSeparator(args);
     program = createProgram(environment, reporter, interrupt.signal);
-    const fp8 = program.command('fp8').description('FP8 numerics: checkpoints, formats, accumulation');
-    if (words[0] === 'fp8') {
-      // Only here, so that no other command waits for what these import.
-      const { addFp8Commands } = await import('./fp8-program.js');
-      const { stdin } = environment;
-      addFp8Commands(fp8, { reporter, signal: interrupt.signal, stdin });
+    for (const { name, description, add } of commandGroups) {
+      const group = program.command(name).description(description);
+      if (words[0] !== name) continue;
+      // Options after a subcommand are the subcommand's, also where its group has one of that name.
+      program.enablePositionalOptions();
+      await add(group, { reporter, signal: interrupt.signal, stdin: environment.stdin });
     }
     await program.parseAsync(words, { from: 'user' });
     return 0;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
     if (interrupt.signal.aborted) {
-      // A server that is told to stop has done its work; a conversion has not.
-      if (args[0] !== 'fp8') return 0;
+      // A server that is told to stop has done its work; a conversion or a plan has not.
+      if (!commandGroups.some(({ name }) => name === args[0])) return 0;
       reporter.error(interrupted(error));
       return 130;
     }
@@ -68,7 +69,9 @@ export async function runCli(args: readonly string[], environment: CliEnvironmen
 
 function createProgram(environment: CliEnvironment, reporter: Reporter, signal: AbortSignal): Command {
   const program = new Command('moestack')
-    .description('Serve DeepSeek-V3-architecture models on this machine, and work with their FP8 numerics.')
+    .description(
+      'DeepSeek-V3-style mixture-of-experts models on this machine: serve them, work with their FP8 numerics, place their experts, judge texts.',
+    )
     .addHelpText('after', '\nExamples:\n  $ moestack serve\n  $ moestack doctor\n  $ moestack fp8 formats')
     .exitOverride()
     .configureOutput({
@@ -160,7 +163,7 @@ function interrupted(cause: unknown): CliError {
   return new CliError({
     code: 'cli/interrupted',
     message: 'interrupted before the end',
-    remedy: 'run the same command again; a conversion goes on where it ended',
+    remedy: 'run the same command again; long work goes on where it ended',
     cause,
   });
 }

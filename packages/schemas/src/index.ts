@@ -21,9 +21,17 @@ export {
   TensorInspection,
   ValueStatistics,
 } from './checkpoint-inspection.js';
+export {
+  SglangExpertLocation,
+  TensorRtLlmLoadBalancer,
+  TensorRtLlmStatisticsInfo,
+  VllmAscendExpertMap,
+  VllmExpertState,
+} from './engine-files.js';
 export * from './errors.js';
 export { GenerationConfig } from './generation-config.js';
 export { type JsonSchema, persistedSchemas, toJsonSchema } from './json-schema.js';
+export { ExpertLoad, MigrationPlan, Placement, PlacementDeployment } from './placement.js';
 export { MAX_TRACE_RECORDS, RoutingTrace, RoutingTraceRecord } from './routing-trace.js';
 export {
   decodeSidecar,

@@ -3,6 +3,7 @@ import { BenchmarkRecord } from './benchmark-record.js';
 import { BenchmarkReport } from './benchmark-report.js';
 import { CheckpointInspection } from './checkpoint-inspection.js';
 import { GenerationConfig } from './generation-config.js';
+import { ExpertLoad, MigrationPlan, Placement } from './placement.js';
 import { RoutingTrace } from './routing-trace.js';
 import { TrafficReport } from './traffic-report.js';
 import { TokenUsage } from './usage.js';
@@ -12,7 +13,10 @@ export const persistedSchemas = {
   BenchmarkRecord,
   BenchmarkReport,
   CheckpointInspection,
+  ExpertLoad,
   GenerationConfig,
+  MigrationPlan,
+  Placement,
   RoutingTrace,
   TokenUsage,
   TrafficReport,

@@ -1,0 +1,31 @@
+import type { Command } from 'commander';
+import type { CliEnvironment } from './program.js';
+import type { Reporter } from './reporter.js';
+
+/** What the commands of a group work with. */
+export interface GroupContext {
+  readonly reporter: Reporter;
+  readonly signal: AbortSignal;
+  readonly stdin: CliEnvironment['stdin'];
+}
+
+/** A command with subcommands, loaded only when it is asked for: no other command waits for what it imports. */
+export interface CommandGroup {
+  readonly name: string;
+  readonly description: string;
+  add(command: Command, context: GroupContext): Promise<void>;
+}
+
+/** The groups, in the order of `moestack --help`. */
+export const commandGroups: readonly CommandGroup[] = [
+  {
+    name: 'fp8',
+    description: 'FP8 numerics: checkpoints, formats, accumulation',
+    add: async (command, context) => (await import('./fp8-program.js')).addFp8Commands(command, context),
+  },
+  {
+    name: 'place',
+    description: 'expert placement: plans, engine files, replay',
+    add: async (command, context) => (await import('./place-program.js')).addPlaceCommands(command, context),
+  },
+];
