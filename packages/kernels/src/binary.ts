@@ -1,9 +1,10 @@
 import { KernelsError } from './errors.js';
 import { privateMemoryBinary, sharedMemoryBinary } from './kernels.wasm.js';
+import type { LogitStatsExports } from './logit-stats-kernels.js';
 import { type WasmMemory, type WasmModule, webAssembly } from './web-assembly.js';
 
 /** Exports of the binary; addresses and strides in bytes. See `assembly/` for what each argument means. */
-export interface KernelExports {
+export interface KernelExports extends LogitStatsExports {
   add(x: number, y: number, out: number, n: number): void;
   addScaled(x: number, scale: number, out: number, n: number): void;
   anyE4m3Nan(p: number, n: number): number;

@@ -4,6 +4,8 @@ export { ElementwiseKernels } from './elementwise-kernels.js';
 export { KernelsError, OutOfMemoryError } from './errors.js';
 export { Kernels } from './kernels.js';
 export { KernelsBase } from './kernels-base.js';
+export { type LogitStatsExports, LogitStatsKernels } from './logit-stats-kernels.js';
+export { LOGIT_STATS_LENGTH } from './logit-stats-layout.js';
 export * as reference from './reference/index.js';
 export type {
   ActivationScale,
