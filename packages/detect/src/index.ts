@@ -1,1 +1,2 @@
 export { DetectError, type DetectErrorCode } from './errors.js';
+export * from './scores/index.js';

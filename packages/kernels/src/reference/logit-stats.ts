@@ -7,8 +7,8 @@ const powers = new Uint32Array(2);
 const power = new Float64Array(powers.buffer);
 
 function expNegative(value: number): number {
-  const x = value > -708 ? value : -708;
-  const n = x * 1.4426950408889634 + MAGIC - MAGIC;
+  const x = Math.max(value, -708);
+  const n = x * Math.LOG2E + MAGIC - MAGIC;
   const r = x - n * 0.6931471803691238 - n * 1.9082149292705877e-10;
   let q = 2.749311584295366e-6;
   q = q * r + 2.4880798401929075e-5;
