@@ -1,2 +1,3 @@
 export { DetectError, type DetectErrorCode } from './errors.js';
+export * from './evaluation/index.js';
 export * from './scores/index.js';
