@@ -3,6 +3,13 @@ import { defineConfig } from 'tsup';
 export default defineConfig({
   entry: {
     index: 'src/index.ts',
+    'embedded/index': 'src/embedded/index.ts',
+    llama: 'src/language-model/llama.ts',
+    openai: 'src/language-model/openai.ts',
+    replay: 'src/language-model/replay.ts',
+    sglang: 'src/language-model/sglang.ts',
+    transformers: 'src/language-model/transformers.ts',
+    vllm: 'src/language-model/vllm.ts',
   },
   format: 'esm',
   target: 'node20',
