@@ -63,7 +63,8 @@ export function glimpse(tokens: readonly TopKToken[], options: GlimpseOptions = 
   const sums = { entropy: 0, lower: 0, sorted: 0, upper: 0, difference: 0, variance: 0, likelihood: 0 };
   const ranks: number[] = [];
   tokens.forEach((token, i) => {
-    const top = topOf(token, topK, i);
+    const given = topOf(token, topK, i);
+    const top = atMostOne(given);
     const kept = top.reduce((sum, p) => sum + p, 0);
     const last = top[topK - 1]!;
     const rest = Math.max(1 - kept, 0);
@@ -82,13 +83,16 @@ export function glimpse(tokens: readonly TopKToken[], options: GlimpseOptions = 
     sums.difference += token.logProb + entropy;
     sums.variance += Math.max(second - entropy * entropy, 0);
     sums.likelihood += token.logProb;
-    const known = top.reduce((sum, p) => sum + xlogx(p), 0);
+    // The bounds speak of the probabilities as given.
+    const known = given.reduce((sum, p) => sum + xlogx(p), 0);
+    const left = Math.max(1 - given.reduce((sum, p) => sum + p, 0), 0);
+    const smallest = given[topK - 1]!;
     const others = (options.vocabulary ?? Infinity) - topK;
-    const full = Math.min(Math.floor(rest / last), others);
-    const remainder = Math.max(rest - full * last, 0);
-    sums.lower -= known + xlogx(rest);
-    sums.sorted -= known + full * xlogx(last) + xlogx(remainder);
-    sums.upper += rest === 0 ? -known : -known - xlogx(rest) + rest * Math.log(others);
+    const full = Math.min(Math.floor(left / smallest), others);
+    const remainder = Math.max(left - full * smallest, 0);
+    sums.lower -= known + xlogx(left);
+    sums.sorted -= known + full * xlogx(smallest) + xlogx(remainder);
+    sums.upper -= known + xlogx(left) - (left === 0 || others < 1 ? 0 : left * Math.log(others));
     const own = Math.exp(token.logProb);
     let rank = 0;
     while (rank < rankSize && probabilities[rank]! > own) rank++;
@@ -109,7 +113,7 @@ export function glimpse(tokens: readonly TopKToken[], options: GlimpseOptions = 
   };
 }
 
-/** The K largest probabilities, descending, brought to a sum of at most 1. */
+/** The K largest probabilities, descending. */
 function topOf(token: TopKToken, topK: number, index: number): number[] {
   const logs = Array.from(token.topLogProbs).sort((a, b) => b - a);
   const bad = [token.logProb, ...logs].find((log) => !(log <= 1e-3));
@@ -121,7 +125,11 @@ function topOf(token: TopKToken, topK: number, index: number): number[] {
       remedy: 'pass natural logarithms of probabilities',
     });
   }
-  const top = logs.slice(0, topK).map(Math.exp);
+  return logs.slice(0, topK).map(Math.exp);
+}
+
+/** Brought below a sum of 1 as the published program does. */
+function atMostOne(top: number[]): number[] {
   const sum = top.reduce((total, p) => total + p, 0);
   return sum > 1 ? top.map((p) => p / (sum + 1e-6)) : top;
 }

@@ -47,6 +47,10 @@ export function twoNormalProbability(
     if (sigma0 !== sigma1) return sigma1 > sigma0 ? 1 : 0;
     return mu0 === mu1 ? 0.5 : x > 0 === mu1 > mu0 ? 1 : 0;
   }
+  if (sigma0 === sigma1) {
+    // Without the squares of x, which would cancel.
+    return 1 / (1 + Math.exp(((mu0 - mu1) * (2 * x - mu0 - mu1)) / (2 * sigma0 ** 2)));
+  }
   const logRatio = Math.log(sigma1 / sigma0) + ((x - mu1) / sigma1) ** 2 / 2 - ((x - mu0) / sigma0) ** 2 / 2;
   return 1 / (1 + Math.exp(logRatio));
 }
