@@ -88,8 +88,8 @@ export function glimpse(tokens: readonly TopKToken[], options: GlimpseOptions = 
     const left = Math.max(1 - given.reduce((sum, p) => sum + p, 0), 0);
     const smallest = given[topK - 1]!;
     const others = (options.vocabulary ?? Infinity) - topK;
-    const full = Math.min(Math.floor(left / smallest), others);
-    const remainder = Math.max(left - full * smallest, 0);
+    const full = smallest === 0 ? 0 : Math.min(Math.floor(left / smallest), others);
+    const remainder = smallest === 0 ? 0 : Math.max(left - full * smallest, 0);
     sums.lower -= known + xlogx(left);
     sums.sorted -= known + full * xlogx(smallest) + xlogx(remainder);
     sums.upper -= known + xlogx(left) - (left === 0 || others < 1 ? 0 : left * Math.log(others));

@@ -37,9 +37,7 @@ export function twoNormalProbability(
   let x = score;
   if (options.monotone !== false && sigma0 !== sigma1) {
     // The log ratio of the densities is a parabola in x; its vertex is where the derivative of both exponents agrees.
-    const a = 1 / sigma0 ** 2;
-    const b = 1 / sigma1 ** 2;
-    const vertex = (mu0 * a - mu1 * b) / (a - b);
+    const vertex = mu0 + ((mu0 - mu1) * sigma0 ** 2) / ((sigma1 - sigma0) * (sigma1 + sigma0));
     x = mu1 >= mu0 === sigma1 > sigma0 ? Math.max(score, vertex) : Math.min(score, vertex);
   }
   if (x === Infinity || x === -Infinity) {
@@ -47,10 +45,9 @@ export function twoNormalProbability(
     if (sigma0 !== sigma1) return sigma1 > sigma0 ? 1 : 0;
     return mu0 === mu1 ? 0.5 : x > 0 === mu1 > mu0 ? 1 : 0;
   }
-  if (sigma0 === sigma1) {
-    // Without the squares of x, which would cancel.
-    return 1 / (1 + Math.exp(((mu0 - mu1) * (2 * x - mu0 - mu1)) / (2 * sigma0 ** 2)));
-  }
-  const logRatio = Math.log(sigma1 / sigma0) + ((x - mu1) / sigma1) ** 2 / 2 - ((x - mu0) / sigma0) ** 2 / 2;
+  // (u^2 - v^2) / 2 by its factors, with u - v on a common denominator: nothing cancels where the widths nearly agree.
+  const sum = (x - mu1) / sigma1 + (x - mu0) / sigma0;
+  const difference = (x * (sigma0 - sigma1) - mu1 * sigma0 + mu0 * sigma1) / (sigma0 * sigma1);
+  const logRatio = Math.log1p((sigma1 - sigma0) / sigma0) + (difference * sum) / 2;
   return 1 / (1 + Math.exp(logRatio));
 }
