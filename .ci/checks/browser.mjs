@@ -8,7 +8,7 @@ const cache = join(root, 'node_modules', '.cache');
 mkdirSync(cache, { recursive: true });
 const work = mkdtempSync(join(cache, 'browser-'));
 
-for (const name of ['schemas', 'kernels', 'fp8', 'routing']) {
+for (const name of ['schemas', 'kernels', 'fp8', 'routing', 'detect']) {
   // An entry inside the package resolves its own name and its dependencies as an application would.
   const entry = join(work, `${name}.js`);
   writeFileSync(

@@ -4,7 +4,21 @@ import { badLogits, type RowReader, type RowStatistics } from './row-statistics.
 const OVERHEAD_BYTES = 65_536;
 
 /**
- * The SIMD version: same sums in doubles, exponentials with relative error below 3e-14. Holds room for one row of each
+ * One instance for the whole thread, for the largest vocabulary so far: a read is synchronous and leaves nothing behind, and
+ * every WebAssembly memory reserves gigabytes of addresses.
+ */
+let shared: { readonly kernels: LogitStatsKernels; readonly vocabulary: number } | undefined;
+
+function sharedKernels(vocabulary: number): LogitStatsKernels {
+  if (shared === undefined || shared.vocabulary < vocabulary) {
+    const arena = Arena.create({ maximumBytes: 8 * vocabulary + OVERHEAD_BYTES });
+    shared = { kernels: new LogitStatsKernels(arena), vocabulary };
+  }
+  return shared.kernels;
+}
+
+/**
+ * The SIMD version: same sums in doubles, exponentials with relative error below 3e-14. Its working space is one row of each
  * model; the rows themselves stay the caller's.
  */
 export class KernelRowReader implements RowReader {
@@ -13,7 +27,7 @@ export class KernelRowReader implements RowReader {
   readonly #sums: Float64Array = new Float64Array(LOGIT_STATS_LENGTH);
 
   constructor(vocabulary: number, temperature: number) {
-    this.#kernels = new LogitStatsKernels(Arena.create({ maximumBytes: 8 * vocabulary + OVERHEAD_BYTES }));
+    this.#kernels = sharedKernels(vocabulary);
     this.#inverseTemperature = 1 / temperature;
   }
 
