@@ -149,11 +149,11 @@ describe.each(names)('%s', (name) => {
       const { open, closed } = expected.lastde;
       if (open !== undefined) {
         expectNear(diversityEntropies(statistics.tokens.logProb), open.de, 1e-5);
-        expectNear([lastde(statistics)], [open.lastde], 1e-4);
+        expectNear([lastde(statistics)], [open.lastde], 1e-5);
       }
       if (closed !== undefined) {
         expectNear(diversityEntropies(statistics.tokens.logProb, LASTDE_CLOSED), closed.de, 1e-5);
-        expectNear([lastde(statistics, LASTDE_CLOSED)], [closed.lastde], 1e-4);
+        expectNear([lastde(statistics, LASTDE_CLOSED)], [closed.lastde], 1e-5);
       }
     }
   });
@@ -166,9 +166,9 @@ describe.each(names)('%s', (name) => {
         sampleIds: Int32Array.from(samples.flat()),
         samples: nSamples,
       });
-      expectNear([sampledDiscrepancy(statistics)], [discrepancy], 1e-4);
+      expectNear([sampledDiscrepancy(statistics)], [discrepancy], 1e-5);
       if (expected.lastdePlusPlus !== undefined)
-        expectNear([lastdePlusPlus(statistics)], [expected.lastdePlusPlus.value], 1e-4);
+        expectNear([lastdePlusPlus(statistics)], [expected.lastdePlusPlus.value], 1e-5);
     }
   });
 });

@@ -55,6 +55,7 @@ describe('measureText', () => {
     expect(both.value).toBeCloseTo(fromLogits('fastDetectGpt', white), 10);
     expect(alone.value).toBeCloseTo(both.value, 10);
     expect(await codeOf(scoreText('binoculars', text, { performer }))).toBe('detect/capability');
+    expect(await codeOf(scoreText('toString' as 'lrr', text, { performer }))).toBe('detect/bad-config');
   });
 
   it('refuses models that split the text differently, and Binoculars with cut vocabularies', async () => {

@@ -110,6 +110,13 @@ describe.skipIf(llamaFolder === undefined)(
           ['one text', 'another'].map((other) => scoreText('lrr', other, { performer })),
         );
         expect(Number.isFinite(a!.value + b!.value)).toBe(true);
+        // A reader that stops half-way keeps others waiting no longer than their deadline.
+        const half = performer.score(text)[Symbol.asyncIterator]();
+        await half.next();
+        const late = scoreText('lrr', text, { performer }, { timeoutSeconds: 0.05 });
+        expect(await codeOf(late)).toBe('timeout');
+        await half.return?.();
+        expect((await scoreText('lrr', text, { performer })).tokens).toBeGreaterThan(30);
         await performer.close();
       }
       expect(values[1]).toBeCloseTo(values[0]!, 5);

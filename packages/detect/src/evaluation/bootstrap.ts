@@ -74,6 +74,7 @@ export function resampler(
 /** Central percentile interval, linear between order statistics. */
 export function percentileInterval(values: ArrayLike<number>, confidence: number): Interval {
   needBetween('confidence', confidence, 0, 1);
+  needInteger('values.length', values.length, 1, Number.MAX_SAFE_INTEGER);
   const sorted = Float64Array.from(values).sort();
   const at = (share: number): number => {
     const position = share * (sorted.length - 1);

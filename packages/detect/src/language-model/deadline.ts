@@ -26,4 +26,30 @@ export class Deadline {
       ? new TimeoutError(this.#what, this.#timeoutSeconds)
       : this.signal.reason;
   }
+
+  /** Waits for a promise no longer than the deadline; what it stands for goes on in the background. */
+  wait<T>(promise: Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const stop = (): void => {
+        try {
+          this.check();
+        } catch (error) {
+          reject(error);
+        }
+      };
+      const done = (): void => this.signal.removeEventListener('abort', stop);
+      this.signal.addEventListener('abort', stop);
+      stop();
+      promise.then(
+        (value) => {
+          done();
+          resolve(value);
+        },
+        (error: unknown) => {
+          done();
+          reject(error);
+        },
+      );
+    });
+  }
 }

@@ -11,7 +11,7 @@ export interface LlamaOptions {
   readonly gpuLayers?: number;
   /** Threads. Default: the library's choice. */
   readonly threads?: number;
-  /** Tokens per call of the library. Default 32: whole distributions of a call's tokens exist at once. */
+  /** Tokens per call of the library. Default 8: whole distributions of a call's tokens exist at once. */
   readonly chunkTokens?: number;
   /** Put the model's start token in front, if it has one and adds it by itself. Default true. */
   readonly addSpecialTokens?: boolean;
@@ -70,7 +70,7 @@ const UNTOUCHED = { temperature: 1, topK: 0, topP: 1, minP: 0 };
  * ```
  */
 export async function loadLlamaModel(path: string, options: LlamaOptions = {}): Promise<LanguageModel> {
-  const { contextTokens = 512, gpuLayers = 0, chunkTokens = 32, addSpecialTokens = true } = options;
+  const { contextTokens = 512, gpuLayers = 0, chunkTokens = 8, addSpecialTokens = true } = options;
   const library = (options.nodeLlamaCpp ??
     (await importPeer(
       'node-llama-cpp',
@@ -99,9 +99,8 @@ export async function loadLlamaModel(path: string, options: LlamaOptions = {}): 
   };
   let queue: Promise<unknown> = Promise.resolve();
 
-  async function* run(text: string, scoreOptions: ScoreOptions): AsyncGenerator<TokenScore> {
-    const maxTokens = Math.min(maxTokensOf(scoreOptions), contextTokens);
-    const deadline = new Deadline(`scoring by ${identity.name}`, scoreOptions);
+  async function* run(text: string, wanted: number, deadline: Deadline): AsyncGenerator<TokenScore> {
+    const maxTokens = Math.min(wanted, contextTokens);
     const prepared = prepareText(text, maxTokens);
     if (prepared === '') return;
     const { bos, shouldPrependBosToken } = model.tokens;
@@ -144,15 +143,18 @@ export async function loadLlamaModel(path: string, options: LlamaOptions = {}): 
     identity,
     capability: { distribution: 'full' },
     async *score(text: string, scoreOptions: ScoreOptions = {}): AsyncGenerator<TokenScore> {
-      // There is one sequence: texts wait for one another.
+      // There is one sequence: texts wait for one another, in order and no longer than their deadlines.
+      const maxTokens = maxTokensOf(scoreOptions);
+      const deadline = new Deadline(`scoring by ${identity.name}`, scoreOptions);
       const turn = queue;
       let release: () => void = () => {};
-      queue = new Promise<void>((resolve) => {
+      const finished = new Promise<void>((resolve) => {
         release = resolve;
       });
+      queue = turn.then(() => finished);
       try {
-        await turn;
-        yield* run(text, scoreOptions);
+        await deadline.wait(turn);
+        yield* run(text, maxTokens, deadline);
       } finally {
         release();
       }

@@ -1,6 +1,6 @@
 import { DetectError } from '../errors.js';
 import { tooShort } from '../scores/checks.js';
-import { type DetectorName, detectors, type Orientation } from '../scores/detectors.js';
+import { type DetectorName, detectorOf, type Orientation } from '../scores/detectors.js';
 import type { TopKToken } from '../scores/glimpse.js';
 import { GrowingArray } from '../scores/growing-array.js';
 import { TextScorer, type TextScorerOptions } from '../scores/text-scorer.js';
@@ -61,7 +61,7 @@ export async function measureText(
 
 /** A detector's score from a measured text. */
 export function scoreMeasured(name: DetectorName, measured: MeasuredText): DetectorScore {
-  const detector = detectors[name];
+  const detector = detectorOf(name);
   const { models, statistics } = measured;
   needCapability(detector, models);
   if (detector.needs === 'pair' && measured.vocabularyCut) throw differentVocabularies(models);
@@ -88,7 +88,7 @@ export async function scoreText(
   models: ModelPair,
   options: MeasureOptions = {},
 ): Promise<DetectorScore> {
-  needCapability(detectors[name], models);
+  needCapability(detectorOf(name), models);
   return scoreMeasured(name, await measureText(text, models, options));
 }
 

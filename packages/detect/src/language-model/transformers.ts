@@ -103,8 +103,9 @@ export async function loadTransformersModel(
       const ids = Int32Array.from(inputs.input_ids.data, Number);
       let logits: Tensor | undefined;
       try {
-        logits = (await model({ ...inputs })).logits;
+        logits = (await deadline.wait(model({ ...inputs }))).logits;
       } catch (cause) {
+        deadline.check();
         throw modelFailure(`${identity.name} failed on ${ids.length} tokens`, cause);
       }
       try {

@@ -1,3 +1,4 @@
+import { DetectError } from '../errors.js';
 import { binoculars } from './binoculars.js';
 import { fastDetectGpt, sampledDiscrepancy } from './fast-detect-gpt.js';
 import { gltr } from './gltr.js';
@@ -84,3 +85,14 @@ export const detectors: Readonly<Record<DetectorName, Detector>> = {
     score: (statistics) => gltr(statistics).topShare,
   },
 };
+
+/** The detector of a name. */
+export function detectorOf(name: DetectorName): Detector {
+  if (Object.hasOwn(detectors, name)) return detectors[name];
+  throw new DetectError({
+    code: 'detect/bad-config',
+    message: `expected one of ${Object.keys(detectors).join(', ')} for detector, got ${String(name)}`,
+    value: name,
+    remedy: 'pass the name of a detector',
+  });
+}

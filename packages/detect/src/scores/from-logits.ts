@@ -1,6 +1,6 @@
 import { DetectError } from '../errors.js';
 import { needLength, needVocabulary } from './checks.js';
-import { type DetectorName, detectors } from './detectors.js';
+import { type DetectorName, detectorOf } from './detectors.js';
 import { TextScorer } from './text-scorer.js';
 import type { ScorePrecision, TextStatistics } from './text-statistics.js';
 
@@ -61,8 +61,7 @@ export function fromLogits(
   input: PairLogits,
   options: FromLogitsOptions = {},
 ): number {
-  const found = Object.hasOwn(detectors, detector) ? detectors[detector] : undefined;
-  if (found === undefined) throw unknownDetector(detector);
+  const found = detectorOf(detector);
   if (options.precision === 'bf16' && detector !== 'binoculars') throw onlyBinoculars(detector);
   return found.score(statisticsFromLogits(input, options));
 }
@@ -110,15 +109,6 @@ export function statisticsFromLogits(input: PairLogits, options: FromLogitsOptio
     if (insideText) token++;
   }
   return scorer.finish();
-}
-
-function unknownDetector(name: string): DetectError {
-  return new DetectError({
-    code: 'detect/bad-config',
-    message: `expected one of ${Object.keys(detectors).join(', ')} for detector, got ${String(name)}`,
-    value: name,
-    remedy: 'pass the name of a detector',
-  });
 }
 
 function onlyBinoculars(name: string): DetectError {
