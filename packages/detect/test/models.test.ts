@@ -1,9 +1,12 @@
 import {
   applyThreshold,
   BINOCULARS_THRESHOLDS,
+  bestThreshold,
   binoculars,
+  conformalThreshold,
   type DetectorThreshold,
   detectors,
+  fitThreshold,
   fromLogits,
   type LanguageModel,
   measureText,
@@ -11,8 +14,11 @@ import {
   scoreMeasured,
   scoreText,
   statisticsFromLogits,
+  type ThresholdRule,
+  thresholdForFpr,
 } from '@moestack/detect';
 import { checkRecording, type Recording, recordModel, replayModel } from '@moestack/detect/replay';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { goldenCase, goldenRows } from './golden-scores.js';
 import { codeOf } from './stand-in.js';
@@ -197,8 +203,50 @@ describe('thresholds', () => {
     expect(() => applyThreshold(score, BINOCULARS_THRESHOLDS.lowFpr)).toThrow('tiiuae/falcon-7b-instruct');
   });
 
+  it('fitted on scores keep their promise on them, whichever end means AI', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.integer({ min: -9, max: 9 }), { minLength: 20, maxLength: 60 }),
+        fc.array(fc.integer({ min: -9, max: 9 }), { minLength: 2, maxLength: 60 }),
+        fc.constantFrom('high', 'low'),
+        (human, ai, orientation) => {
+          const scores = [...human, ...ai].map((value) => ({ ...score, value, orientation }));
+          const labels = [...human.map(() => 0), ...ai.map(() => 1)];
+          const flags = (rule: ThresholdRule): boolean[] => {
+            const fitted = fitThreshold(scores, labels, { rule, dataset: 'demo' });
+            return scores.map((entry) => applyThreshold(entry, fitted).flagged);
+          };
+          const rate = (list: boolean[]): number => list.filter(Boolean).length / list.length;
+          const sign = orientation === 'low' ? -1 : 1;
+          const oriented = [human, ai].map((list) => list.map((value) => sign * value)) as [
+            number[],
+            number[],
+          ];
+          const byRate = flags({ type: 'fpr', fpr: 0.1 });
+          expect(rate(byRate.slice(0, human.length))).toBe(thresholdForFpr(...oriented, 0.1)?.fpr ?? 0);
+          expect(rate(byRate.slice(human.length))).toBe(thresholdForFpr(...oriented, 0.1)?.tpr ?? 0);
+          const conformal = flags({ type: 'conformal', alpha: 0.2 }).slice(0, human.length);
+          const { threshold: limit } = conformalThreshold(oriented[0], 0.2);
+          expect(conformal).toEqual(oriented[0].map((value) => value > limit));
+          const best = flags({ type: 'accuracy' });
+          const right = best.filter((flag, i) => flag === (labels[i] === 1)).length;
+          expect(right / best.length).toBeCloseTo(bestThreshold(...oriented, 'accuracy').value, 12);
+        },
+      ),
+      { numRuns: 100, seed: 21 },
+    );
+    const other = { ...score, models: { performer: models.performer } };
+    const mixed = (): unknown =>
+      fitThreshold([score, other], [0, 1], { rule: { type: 'f1' }, dataset: 'demo' });
+    expect(mixed).toThrow('at index 1');
+    expect(() => fitThreshold([score], [0], { rule: { type: 'fpr', fpr: 0.01 }, dataset: 'demo' })).toThrow();
+  });
+
   it('survive JSON and are checked', () => {
-    expect(parseThreshold(JSON.parse(JSON.stringify(threshold)))).toEqual(threshold);
+    for (const value of [0.9, -Infinity]) {
+      const stored = { ...threshold, threshold: value };
+      expect(parseThreshold(JSON.parse(JSON.stringify(stored)))).toEqual(stored);
+    }
     for (const json of [
       undefined,
       [],

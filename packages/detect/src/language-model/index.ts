@@ -1,4 +1,5 @@
 export { canServe, type ModelPair, needCapability } from './capability.js';
+export { type FitThresholdOptions, fitThreshold, type ThresholdRule } from './fit-threshold.js';
 export { DetectHttpError, type HttpOptions } from './http-client.js';
 export type {
   Capability,

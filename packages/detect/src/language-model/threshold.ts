@@ -13,7 +13,7 @@ const identity: z.ZodType<ModelPairIdentity['performer']> = z.strictObject({
 export interface DetectorThreshold {
   readonly schemaVersion: 1;
   readonly detector: DetectorName;
-  /** AI is at or above it (orientation `high`), or strictly below it (`low`). */
+  /** AI is at or above it (orientation `high`), or strictly below it (`low`). Infinite (null in JSON): nothing is flagged. */
   readonly threshold: number;
   readonly models: ModelPairIdentity;
   /** How it was chosen, such as `fpr 0.01` or `f1`. */
@@ -23,10 +23,12 @@ export interface DetectorThreshold {
 }
 
 const detectorNames = Object.keys(detectors) as [DetectorName, ...DetectorName[]];
-const thresholdSchema: z.ZodType<DetectorThreshold> = z.strictObject({
+/** JSON has no infinity: null is a threshold that flags nothing. */
+type ThresholdJson = Omit<DetectorThreshold, 'threshold'> & { readonly threshold: number | null };
+const thresholdSchema: z.ZodType<ThresholdJson> = z.strictObject({
   schemaVersion: z.literal(1),
   detector: z.enum(detectorNames),
-  threshold: z.number(),
+  threshold: z.number().nullable(),
   models: z.strictObject({ performer: identity, observer: identity.exactOptional() }),
   rule: z.string().max(500),
   fittedOn: z
@@ -63,7 +65,11 @@ export const BINOCULARS_THRESHOLDS: {
 /** A threshold from JSON that somebody else may have written. */
 export function parseThreshold(json: unknown): DetectorThreshold {
   const parsed = thresholdSchema.safeParse(json);
-  if (parsed.success) return parsed.data;
+  if (parsed.success) {
+    const { threshold, ...rest } = parsed.data;
+    const never = detectors[rest.detector].orientation === 'high' ? Infinity : -Infinity;
+    return { ...rest, threshold: threshold ?? never };
+  }
   const issue = parsed.error.issues[0];
   throw new DetectError({
     code: 'detect/bad-config',
