@@ -251,7 +251,7 @@ describe('thresholds', () => {
       undefined,
       [],
       { ...threshold, detector: 'magic' },
-      { ...threshold, threshold: null },
+      { ...threshold, threshold: '1' },
     ])
       expect(() => parseThreshold(json)).toThrow('expected a threshold');
   });
