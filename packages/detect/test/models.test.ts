@@ -247,12 +247,7 @@ describe('thresholds', () => {
       const stored = { ...threshold, threshold: value };
       expect(parseThreshold(JSON.parse(JSON.stringify(stored)))).toEqual(stored);
     }
-    for (const json of [
-      undefined,
-      [],
-      { ...threshold, detector: 'magic' },
-      { ...threshold, threshold: '1' },
-    ])
+    for (const json of [undefined, [], { ...threshold, detector: 'magic' }, { ...threshold, threshold: '1' }])
       expect(() => parseThreshold(json)).toThrow('expected a threshold');
   });
 });
