@@ -94,26 +94,34 @@ describe('attackTable', () => {
     const ai = Array.from({ length: 30 }, (_, i) => `${'words without digits '.repeat(3)}${i}`);
     const paraphrase = paraphraseAttack(async (value) => value.toUpperCase());
     const random = (): (() => number) => generator(5);
-    const rows = await attackTable({ human, ai }, score, [homoglyphAttack(), paraphrase], { random });
+    const rows = await attackTable({ human, ai }, score, {
+      attacks: [homoglyphAttack(), paraphrase],
+      random,
+    });
     expect(rows.map(({ attack }) => attack)).toEqual(['none', 'homoglyph', 'paraphrase']);
     expect(rows[0]).toMatchObject({ shift: 0, tpr: { value: 1 } });
     expect(rows[0]!.auc.auc).toBe(1);
     expect(rows[1]!.shift).toBeLessThan(-0.3);
     expect(rows[2]).toMatchObject({ tpr: { value: 0 }, auc: { auc: 0 } });
     expect(rows[2]!.shift).toBeLessThan(rows[1]!.shift);
-    const low = await attackTable({ human, ai }, (value) => -score(value), [homoglyphAttack()], {
+    const low = await attackTable({ human, ai }, (value) => -score(value), {
+      attacks: [homoglyphAttack()],
       random,
       orientation: 'low',
     });
     expect(low[1]!.shift).toBeCloseTo(rows[1]!.shift, 12);
-    await expect(attackTable({ human: human.slice(0, 10), ai }, score, [], { random })).rejects.toThrow(
-      'at least 20 human texts',
-    );
+    await expect(
+      attackTable({ human: human.slice(0, 10), ai }, score, { attacks: [], random }),
+    ).rejects.toThrow('at least 20 human texts');
   });
 
   it('stops when aborted', async () => {
     const signal = AbortSignal.abort(new Error('enough'));
-    const run = attackTable({ human: ['a'], ai: ['b'] }, score, [], { random: () => generator(1), signal });
+    const run = attackTable({ human: ['a'], ai: ['b'] }, score, {
+      attacks: [],
+      random: () => generator(1),
+      signal,
+    });
     await expect(run).rejects.toThrow('enough');
   });
 });

@@ -57,9 +57,7 @@ it('takes hostile text, deadlines and missing directories', async () => {
   }
   const controller = new AbortController();
   controller.abort(new Error('enough'));
-  await expect(scoreText('lrr', story, { performer }, { signal: controller.signal })).rejects.toThrow(
-    'enough',
-  );
+  await expect(scoreText('lrr', story, { performer, signal: controller.signal })).rejects.toThrow('enough');
   const scores = performer.score(story)[Symbol.asyncIterator]();
   await scores.next();
   expect(await codeOf(scoreText('lrr', story, { performer }))).toBe('detect/model');

@@ -165,7 +165,7 @@ describe('vllmModel', () => {
   it('cuts to maxTokens before asking', async () => {
     const { baseUrl, seen } = await serve(vllm);
     const performer = vllmModel({ baseUrl, model: 'm', dtype: 'bf16' });
-    const { tokens } = await scoreText('lrr', text, { performer }, { maxTokens: 3 });
+    const { tokens } = await scoreText('lrr', text, { performer, maxTokens: 3 });
     expect(tokens).toBe(2);
     expect(seen[1]!.body['prompt']).toEqual([0, 1, 2]);
   });
@@ -200,14 +200,10 @@ describe('openAiModel', () => {
 
 describe('a server that fails', () => {
   const scored = (baseUrl: string, options: object = {}): Promise<unknown> =>
-    scoreText(
-      'logLikelihood',
-      text,
-      {
-        performer: sglangModel({ baseUrl, model: 'm', dtype: 'bf16', maximumBytes: 4096 }),
-      },
-      options,
-    );
+    scoreText('logLikelihood', text, {
+      performer: sglangModel({ baseUrl, model: 'm', dtype: 'bf16', maximumBytes: 4096 }),
+      ...options,
+    });
 
   it('with a status is a typed error that says whether to retry', async () => {
     for (const [status, isRetryable] of [

@@ -113,7 +113,7 @@ describe.skipIf(llamaFolder === undefined)(
         // A reader that stops half-way keeps others waiting no longer than their deadline.
         const half = performer.score(text)[Symbol.asyncIterator]();
         await half.next();
-        const late = scoreText('lrr', text, { performer }, { timeoutSeconds: 0.05 });
+        const late = scoreText('lrr', text, { performer, timeoutSeconds: 0.05 });
         expect(await codeOf(late)).toBe('timeout');
         await half.return?.();
         expect((await scoreText('lrr', text, { performer })).tokens).toBeGreaterThan(30);

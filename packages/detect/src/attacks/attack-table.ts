@@ -7,6 +7,7 @@ import type { Attack } from './attack.js';
 
 /** Options of {@link attackTable}. */
 export interface AttackTableOptions {
+  readonly attacks: readonly Attack[];
   /** Default `high`. */
   readonly orientation?: Orientation;
   /** False-positive rate that fixes the threshold, on unattacked texts. Default 0.05. */
@@ -37,10 +38,9 @@ export interface AttackRow {
 export async function attackTable(
   texts: { readonly human: readonly string[]; readonly ai: readonly string[] },
   score: (text: string) => number | Promise<number>,
-  attacks: readonly Attack[],
   options: AttackTableOptions,
 ): Promise<AttackRow[]> {
-  const { orientation, fpr = 0.05, signal, onProgress } = options;
+  const { attacks, orientation, fpr = 0.05, signal, onProgress } = options;
   const total = texts.human.length + texts.ai.length * (attacks.length + 1);
   let done = 0;
   const scoreAll = async (list: readonly string[], attack?: Attack): Promise<number[]> => {

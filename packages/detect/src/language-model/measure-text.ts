@@ -8,9 +8,10 @@ import type { TextStatistics } from '../scores/text-statistics.js';
 import { type ModelPair, needCapability } from './capability.js';
 import type { LanguageModel, ModelIdentity, ScoreOptions, TokenScore } from './language-model.js';
 
-/** Options of {@link measureText} and {@link scoreText}. */
+/** Options of {@link measureText} and {@link scoreText}: the models, and how to score. */
 export interface MeasureOptions
-  extends ScoreOptions,
+  extends ModelPair,
+    ScoreOptions,
     Pick<TextScorerOptions, 'precision' | 'temperature' | 'top' | 'sampling'> {}
 
 /** Identities of the models behind a score. */
@@ -47,16 +48,12 @@ export interface DetectorScore {
  *
  * @throws DetectError `detect/model-mismatch` when the models split the text into different tokens
  */
-export async function measureText(
-  text: string,
-  models: ModelPair,
-  options: MeasureOptions = {},
-): Promise<MeasuredText> {
-  const { performer, observer } = models;
+export async function measureText(text: string, options: MeasureOptions): Promise<MeasuredText> {
+  const { performer, observer } = options;
   const full =
     performer.capability.distribution === 'full' &&
     (observer === undefined || observer.capability.distribution === 'full');
-  return full ? await measureRows(text, models, options) : await measureTokens(text, models, options);
+  return full ? await measureRows(text, options) : await measureTokens(text, options);
 }
 
 /** A detector's score from a measured text. */
@@ -85,19 +82,19 @@ export function scoreMeasured(name: DetectorName, measured: MeasuredText): Detec
 export async function scoreText(
   name: DetectorName,
   text: string,
-  models: ModelPair,
-  options: MeasureOptions = {},
+  options: MeasureOptions,
 ): Promise<DetectorScore> {
-  needCapability(detectorOf(name), models);
-  return scoreMeasured(name, await measureText(text, models, options));
+  needCapability(detectorOf(name), options);
+  return scoreMeasured(name, await measureText(text, options));
 }
 
-async function measureRows(text: string, models: ModelPair, options: MeasureOptions): Promise<MeasuredText> {
+async function measureRows(text: string, options: MeasureOptions): Promise<MeasuredText> {
+  const models = modelsOf(options);
   const tokens: { id: number; text: string | undefined }[] = [];
   let scorer: TextScorer | undefined;
   let vocabulary = 0;
   let cut = false;
-  for await (const [score, other] of zip(text, models, options)) {
+  for await (const [score, other] of zip(text, options)) {
     const row = rowOf(score, models.performer);
     const otherRow = other === undefined ? undefined : rowOf(other, models.observer!);
     if (scorer === undefined) {
@@ -114,11 +111,8 @@ async function measureRows(text: string, models: ModelPair, options: MeasureOpti
   return { statistics: scorer.finish(), tokens, topK: [], vocabularyCut: cut, models };
 }
 
-async function measureTokens(
-  text: string,
-  models: ModelPair,
-  options: MeasureOptions,
-): Promise<MeasuredText> {
+async function measureTokens(text: string, options: MeasureOptions): Promise<MeasuredText> {
+  const models = modelsOf(options);
   const tokens: { id: number; text: string | undefined }[] = [];
   const logProb = new GrowingArray();
   const rank = new GrowingArray();
@@ -157,13 +151,16 @@ async function measureTokens(
   return { statistics, tokens, topK, vocabularyCut: false, models };
 }
 
+function modelsOf({ performer, observer }: ModelPair): ModelPair {
+  return { performer, ...(observer !== undefined && { observer }) };
+}
+
 /** Both models' scores of each token; the iterators are closed whatever happens. */
 async function* zip(
   text: string,
-  models: ModelPair,
-  options: ScoreOptions,
+  options: MeasureOptions,
 ): AsyncGenerator<[TokenScore, TokenScore | undefined]> {
-  const { performer, observer } = models;
+  const { performer, observer } = options;
   const first = performer.score(text, options)[Symbol.asyncIterator]();
   // One model in both roles runs once.
   const second =
@@ -176,8 +173,8 @@ async function* zip(
       const b = second === undefined ? a : await second.next();
       if (a.done === true && b.done === true) return;
       if (a.done === true || b.done === true || a.value.tokenId !== b.value.tokenId)
-        throw differentTokens(models, position);
-      if (a.value.nextTokenId !== b.value.nextTokenId) throw differentTokens(models, position + 1);
+        throw differentTokens(options, position);
+      if (a.value.nextTokenId !== b.value.nextTokenId) throw differentTokens(options, position + 1);
       yield [a.value, observer === undefined ? undefined : b.value];
     }
   } finally {
