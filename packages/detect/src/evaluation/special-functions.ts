@@ -33,6 +33,7 @@ export function normalSurvival(z: number): number {
 export function normalQuantile(p: number): number {
   if (p <= 0) return -Infinity;
   if (p >= 1) return Infinity;
+  if (p === 0.5) return 0;
   if (p > 0.5) return -normalQuantile(1 - p);
   return bisect(-40, 0, (z) => normalSurvival(-z) < p);
 }
