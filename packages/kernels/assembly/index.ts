@@ -4,4 +4,4 @@ export { linear, linearScratchBytes } from './linear';
 export { anyE4m3Nan, packPanels } from './panels';
 export { quantizeActivations } from './quantize';
 export { linearTransposed, transposedScratchBytes } from './transposed';
-export { logitStats } from './logit-stats';
+export { logitMaxima, logitsAbove, logitSums } from './logit-stats';

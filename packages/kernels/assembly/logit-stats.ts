@@ -44,7 +44,7 @@ function loadLogits(p: usize, n: i32): v128 {
 }
 
 /** Entries of p that are at least (strict = 0) or above (strict = 1) value. */
-function countAbove(p: usize, n: i32, value: f32, strict: i32): i32 {
+export function logitsAbove(p: usize, n: i32, value: f32, strict: i32): i32 {
   const v = f32x4.splat(value);
   let count = i32x4.splat(0);
   let rest = 0;
@@ -67,26 +67,24 @@ function largest(v: v128): f32 {
   return x < y ? y : x;
 }
 
-/** (v0 + v2) + (v1 + v3) of the four partial sums in two vectors. */
+// State of a row that is read in pieces, in doubles: maximum of the performer, maximum of the observer, the performer's logit
+// there, whether a logit was NaN, and six sums in four parts each.
 @inline
-function total(low: v128, high: v128): f64 {
-  const s = f64x2.add(low, high);
-  return f64x2.extract_lane(s, 0) + f64x2.extract_lane(s, 1);
-}
+const OBSERVER_MAXIMUM: usize = 8;
+@inline
+const CENTER: usize = 16;
+@inline
+const BAD: usize = 24;
+@inline
+const SUMS: usize = 32;
 
 /**
- * Sums over one row of logits of the model that scores (performer) and, unless observer is 0, of a second model whose
- * distribution weighs them. Entries that the performer rules out (minus infinity) are ruled out in the observer too.
- *
- * out, doubles: maximum and sums of e, e x, e x^2 with x = (logit - maximum) / temperature and e = exp(x) of the performer;
- * maximum and sum of e of the observer; the performer's logit c at the observer's (first) maximum; sums of e_observer d and
- * e_observer d^2 with d = (performer logit - c) / temperature; rank of token (from 1, ties by id; 0 without a token);
- * and 1 when a logit is NaN or +Infinity or nothing is left to sum, in which case the rest is not written.
+ * First pass over n entries: updates the maxima, the performer's logit at the observer's first maximum, and the NaN flag. Entries
+ * that the performer rules out (minus infinity) are ruled out in the observer (0: none) too.
  */
-export function logitStats(observer: usize, performer: usize, n: i32, token: i32, inverseTemperature: f64, out: usize): void {
+export function logitMaxima(observer: usize, performer: usize, n: i32, state: usize): void {
   const lowest = f32x4.splat(-Infinity);
   let maxP4 = lowest, maxO4 = lowest, bad = i32x4.splat(0);
-  const bytes = <usize>n << 2;
   if (observer != 0) {
     for (let i: usize = 0, left = n; left > 0; i += 16, left -= 4) {
       const p = loadLogits(performer + i, left);
@@ -102,26 +100,36 @@ export function logitStats(observer: usize, performer: usize, n: i32, token: i32
       maxP4 = f32x4.pmax(maxP4, p);
     }
   }
-  const maxP = largest(maxP4);
-  const maxO = observer != 0 ? largest(maxO4) : 0;
-  if (v128.any_true(bad) || !isFinite<f32>(maxP) || !isFinite<f32>(maxO)) {
-    store<f64>(out, 1, 80);
-    return;
-  }
-  let c: f32 = 0;
-  if (observer != 0) {
-    for (let i: usize = 0; i < bytes; i += 4) {
-      c = load<f32>(performer + i);
-      if (load<f32>(observer + i) == maxO && c != -Infinity) break;
+  if (v128.any_true(bad)) store<f64>(state, 1, BAD);
+  const maxP = <f64>largest(maxP4);
+  if (maxP > load<f64>(state)) store<f64>(state, maxP);
+  const maxO = largest(maxO4);
+  if (observer == 0 || !(<f64>maxO > load<f64>(state, OBSERVER_MAXIMUM))) return;
+  store<f64>(state, <f64>maxO, OBSERVER_MAXIMUM);
+  const bytes = <usize>n << 2;
+  for (let i: usize = 0; i < bytes; i += 4) {
+    const c = load<f32>(performer + i);
+    if (load<f32>(observer + i) == maxO && c != -Infinity) {
+      store<f64>(state, <f64>c, CENTER);
+      return;
     }
   }
+}
 
-  const zero = f64x2.splat(0);
+/**
+ * Second pass over n entries (a multiple of 4 but for the last piece): adds e, e x, e x^2 with x = (logit - maximum) / temperature
+ * and e = exp(x) of the performer; and, with an observer, its e, e d, e d^2 with d = (performer logit - c) / temperature.
+ */
+export function logitSums(observer: usize, performer: usize, n: i32, inverseTemperature: f64, state: usize): void {
+  const lowest = f32x4.splat(-Infinity);
   const nothing = f64x2.splat(NOTHING);
-  const mp = f64x2.splat(<f64>maxP), mo = f64x2.splat(<f64>maxO), mc = f64x2.splat(<f64>c);
+  const mp = f64x2.splat(load<f64>(state)), mo = f64x2.splat(load<f64>(state, OBSERVER_MAXIMUM));
+  const mc = f64x2.splat(load<f64>(state, CENTER));
   const it = f64x2.splat(inverseTemperature);
-  let z0 = zero, z1 = zero, s0 = zero, s1 = zero, q0 = zero, q1 = zero;
-  let y0 = zero, y1 = zero, t0 = zero, t1 = zero, u0 = zero, u1 = zero;
+  const sums = state + SUMS;
+  let z0 = v128.load(sums), z1 = v128.load(sums, 16), s0 = v128.load(sums, 32), s1 = v128.load(sums, 48);
+  let q0 = v128.load(sums, 64), q1 = v128.load(sums, 80), y0 = v128.load(sums, 96), y1 = v128.load(sums, 112);
+  let t0 = v128.load(sums, 128), t1 = v128.load(sums, 144), u0 = v128.load(sums, 160), u1 = v128.load(sums, 176);
   for (let i: usize = 0, left = n; left > 0; i += 16, left -= 4) {
     const p = loadLogits(performer + i, left);
     const p0 = f64x2.promote_low_f32x4(p);
@@ -154,21 +162,16 @@ export function logitStats(observer: usize, performer: usize, n: i32, token: i32
       u1 = f64x2.add(u1, f64x2.mul(w1, d1));
     }
   }
-  store<f64>(out, <f64>maxP + 0.0); // Which zero came first does not matter.
-  store<f64>(out, total(z0, z1), 8);
-  store<f64>(out, total(s0, s1), 16);
-  store<f64>(out, total(q0, q1), 24);
-  store<f64>(out, <f64>maxO + 0.0, 32);
-  store<f64>(out, total(y0, y1), 40);
-  store<f64>(out, <f64>c + 0.0, 48);
-  store<f64>(out, total(t0, t1), 56);
-  store<f64>(out, total(u0, u1), 64);
-  let rank = 0;
-  if (token >= 0) {
-    const value = load<f32>(performer + (<usize>token << 2));
-    const after = performer + (<usize>token << 2);
-    rank = 1 + countAbove(performer, token, value, 0) + countAbove(after, n - token, value, 1);
-  }
-  store<f64>(out, <f64>rank, 72);
-  store<f64>(out, 0, 80);
+  v128.store(sums, z0);
+  v128.store(sums, z1, 16);
+  v128.store(sums, s0, 32);
+  v128.store(sums, s1, 48);
+  v128.store(sums, q0, 64);
+  v128.store(sums, q1, 80);
+  v128.store(sums, y0, 96);
+  v128.store(sums, y1, 112);
+  v128.store(sums, t0, 128);
+  v128.store(sums, t1, 144);
+  v128.store(sums, u0, 160);
+  v128.store(sums, u1, 176);
 }

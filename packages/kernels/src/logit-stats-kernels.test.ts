@@ -40,6 +40,33 @@ describe('logitStats', () => {
     );
   });
 
+  it('gives the same bits for rows in pieces, outside and inside the arena', () => {
+    const large = Arena.create({ maximumBytes: 1 << 20 });
+    const inside = new LogitStatsKernels(large);
+    const random = generator(10);
+    for (const vocabulary of [16_383, 16_384, 16_385, 40_001]) {
+      const [observer, performer] = [0, 1].map(() => normal(vocabulary, random, 4)) as [
+        Float32Array,
+        Float32Array,
+      ];
+      // Ties on both sides of the token, and a maximum in the last piece.
+      const token = vocabulary - 100;
+      performer[3] = performer[vocabulary - 2] = performer[token]!;
+      observer[vocabulary - 1] = 30;
+      const [expected, pieces, whole] = [sums(), sums(), sums()];
+      logitStats(observer, performer, vocabulary, token, 0.7, expected);
+      kernels.logitStats(observer, performer, vocabulary, token, 0.7, pieces);
+      large.scope(() => {
+        const [o, p] = [large.f32(vocabulary), large.f32(vocabulary)];
+        o.set(observer);
+        p.set(performer);
+        inside.logitStats(o, p, vocabulary, token, 0.7, whole);
+      });
+      expect(pieces).toEqual(expected);
+      expect(whole).toEqual(expected);
+    }
+  });
+
   it('has exponentials within 3e-14 of Math.exp, down to where they vanish', () => {
     // The maximum is 0 and one entry carries x: sum e x = x e^x.
     const row = new Float32Array(4);

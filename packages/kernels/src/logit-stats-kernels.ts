@@ -7,26 +7,29 @@ import type { KernelsOptions } from './types.js';
 
 /** Exports of the binary that {@link LogitStatsKernels} uses; addresses in bytes. */
 export interface LogitStatsExports {
-  logitStats(
-    observer: number,
-    performer: number,
-    n: number,
-    token: number,
-    inverseTemperature: number,
-    out: number,
-  ): void;
+  logitMaxima(observer: number, performer: number, n: number, state: number): void;
+  logitSums(observer: number, performer: number, n: number, inverseTemperature: number, state: number): void;
+  logitsAbove(p: number, n: number, value: number, strict: number): number;
 }
 
-/** Statistics of next-token distributions in one pass over a row of logits, for scoring texts by language models. */
+/** Entries of each model that are staged at a time, where rows lie outside the arena; a multiple of 4. */
+const PIECE = 16_384;
+/** Doubles of the binary's state: maxima, center, NaN flag, six sums in four parts. */
+const STATE_LENGTH = 28;
+
+/**
+ * Statistics of next-token distributions from rows of logits, for scoring texts by language models. Rows outside the arena pass
+ * through 128 KiB of working space, whatever the vocabulary.
+ */
 export class LogitStatsKernels extends KernelsBase {
-  readonly #sums: Float64Array;
-  readonly #sumsAddress: number;
+  readonly #state: Float64Array;
+  readonly #stateAddress: number;
 
   constructor(arena: Arena, options: KernelsOptions = {}) {
     super(arena, options);
-    const bytes = arena.u8(LOGIT_STATS_LENGTH * 8);
-    this.#sums = new Float64Array(bytes.buffer, bytes.byteOffset, LOGIT_STATS_LENGTH);
-    this.#sumsAddress = bytes.byteOffset;
+    const bytes = arena.u8(STATE_LENGTH * 8);
+    this.#state = new Float64Array(bytes.buffer, bytes.byteOffset, STATE_LENGTH);
+    this.#stateAddress = bytes.byteOffset;
   }
 
   /**
@@ -64,17 +67,74 @@ export class LogitStatsKernels extends KernelsBase {
       });
     }
     this.stats.calls++;
-    const staging = this.staging;
-    staging.begin();
-    const observerAddress = observer === undefined ? 0 : staging.input(observer);
-    this.wasm.logitStats(
-      observerAddress,
-      staging.input(performer),
-      vocabulary,
-      token,
-      inverseTemperature,
-      this.#sumsAddress,
-    );
-    out.set(this.#sums);
+    const state = this.#state;
+    state.fill(0);
+    state[0] = -Infinity;
+    state[1] = observer === undefined ? 0 : -Infinity;
+    const inside = this.arena.owns(performer) && (observer === undefined || this.arena.owns(observer));
+    const piece = inside || vocabulary < PIECE ? vocabulary : PIECE;
+    this.#maxima(observer, performer, vocabulary, piece);
+    if (state[3] !== 0 || !Number.isFinite(state[0]!) || !Number.isFinite(state[1]!)) {
+      out[10] = 1;
+      return;
+    }
+    const rank = this.#sums(observer, performer, vocabulary, piece, token, inverseTemperature);
+    // Which of two zeros came first does not matter.
+    out[0] = state[0]! + 0;
+    out[4] = state[1]! + 0;
+    out[6] = state[2]! + 0;
+    for (let k = 0; k < 6; k++) {
+      const at = 4 + 4 * k;
+      out[SUM_PLACES[k]!] = state[at]! + state[at + 2]! + (state[at + 1]! + state[at + 3]!);
+    }
+    out[9] = rank;
+    out[10] = 0;
   }
+
+  #maxima(
+    observer: Float32Array | undefined,
+    performer: Float32Array,
+    vocabulary: number,
+    piece: number,
+  ): void {
+    for (let start = 0; start < vocabulary; start += piece) {
+      const n = Math.min(piece, vocabulary - start);
+      this.staging.begin();
+      const o = observer === undefined ? 0 : this.staging.input(part(observer, start, n));
+      const p = this.staging.input(part(performer, start, n));
+      this.wasm.logitMaxima(o, p, n, this.#stateAddress);
+    }
+  }
+
+  #sums(
+    observer: Float32Array | undefined,
+    performer: Float32Array,
+    vocabulary: number,
+    piece: number,
+    token: number,
+    inverseTemperature: number,
+  ): number {
+    const value = token < 0 ? 0 : performer[token]!;
+    let rank = token < 0 ? 0 : 1;
+    for (let start = 0; start < vocabulary; start += piece) {
+      const n = Math.min(piece, vocabulary - start);
+      this.staging.begin();
+      const o = observer === undefined ? 0 : this.staging.input(part(observer, start, n));
+      const p = this.staging.input(part(performer, start, n));
+      this.wasm.logitSums(o, p, n, inverseTemperature, this.#stateAddress);
+      if (token < 0) continue;
+      // Ties count where their id is smaller.
+      const before = Math.min(Math.max(token - start, 0), n);
+      rank += this.wasm.logitsAbove(p, before, value, 0);
+      rank += this.wasm.logitsAbove(p + 4 * before, n - before, value, 1);
+    }
+    return rank;
+  }
+}
+
+/** Where the six sums go in `out`. */
+const SUM_PLACES: readonly number[] = [1, 2, 3, 5, 7, 8];
+
+function part(row: Float32Array, start: number, n: number): Float32Array {
+  return n === row.length ? row : row.subarray(start, start + n);
 }

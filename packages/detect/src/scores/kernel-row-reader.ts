@@ -1,33 +1,24 @@
 import { Arena, LOGIT_STATS_LENGTH, LogitStatsKernels } from '@moestack/kernels';
 import { badLogits, type RowReader, type RowStatistics } from './row-statistics.js';
 
-const OVERHEAD_BYTES = 65_536;
+/** Two pieces of rows and the kernels' own state. */
+const ARENA_BYTES = 262_144;
+
+/** One instance for the whole thread: a read is synchronous and leaves nothing behind, and every memory reserves addresses. */
+let shared: LogitStatsKernels | undefined;
 
 /**
- * One instance for the whole thread, for the largest vocabulary so far: a read is synchronous and leaves nothing behind, and
- * every WebAssembly memory reserves gigabytes of addresses.
- */
-let shared: { readonly kernels: LogitStatsKernels; readonly vocabulary: number } | undefined;
-
-function sharedKernels(vocabulary: number): LogitStatsKernels {
-  if (shared === undefined || shared.vocabulary < vocabulary) {
-    const arena = Arena.create({ maximumBytes: 8 * vocabulary + OVERHEAD_BYTES });
-    shared = { kernels: new LogitStatsKernels(arena), vocabulary };
-  }
-  return shared.kernels;
-}
-
-/**
- * The SIMD version: same sums in doubles, exponentials with relative error below 3e-14. Its working space is one row of each
- * model; the rows themselves stay the caller's.
+ * The SIMD version: same sums in doubles, exponentials with relative error below 3e-14. Its working space is 128 KiB; the
+ * rows stay the caller's.
  */
 export class KernelRowReader implements RowReader {
   readonly #kernels: LogitStatsKernels;
   readonly #inverseTemperature: number;
   readonly #sums: Float64Array = new Float64Array(LOGIT_STATS_LENGTH);
 
-  constructor(vocabulary: number, temperature: number) {
-    this.#kernels = sharedKernels(vocabulary);
+  constructor(temperature: number) {
+    shared ??= new LogitStatsKernels(Arena.create({ maximumBytes: ARENA_BYTES }));
+    this.#kernels = shared;
     this.#inverseTemperature = 1 / temperature;
   }
 

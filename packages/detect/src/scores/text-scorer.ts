@@ -189,7 +189,7 @@ function createReader(precision: ScorePrecision, vocabulary: number, temperature
       return new Bfloat16RowReader(vocabulary, temperature);
     case 'fast':
     case 'f32':
-      return new KernelRowReader(vocabulary, temperature);
+      return new KernelRowReader(temperature);
     default:
       throw new DetectError({
         code: 'detect/bad-config',
