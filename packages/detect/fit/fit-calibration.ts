@@ -6,9 +6,11 @@ import {
   type DomainBin,
   type ProseCalibration,
   sigmoid,
+  type UnitLevels,
 } from '../src/embedded-model/calibration.js';
 import { conformalThreshold } from '../src/evaluation/thresholds.js';
-import type { OutOfFold } from './out-of-fold.js';
+import { type OutOfFold, PIECE_WORDS } from './out-of-fold.js';
+import type { FitText } from './texts.js';
 
 const RESAMPLES = 200;
 const SEED = 20240904;
@@ -19,7 +21,10 @@ const OUTSIDE = 0.005;
 const WORDS = { minimum: 20, maximum: 150 };
 
 /** Fits probabilities, thresholds and the domain on out-of-fold scores. */
-export function fitCalibration(rows: readonly OutOfFold[]): ProseCalibration {
+export function fitCalibration(
+  rows: readonly OutOfFold[],
+  pieces: readonly PiecesOfText[],
+): ProseCalibration {
   const sample = rows.map((row) => toPoint(row));
   const [a, b, c] = newton(
     sample,
@@ -51,13 +56,47 @@ export function fitCalibration(rows: readonly OutOfFold[]): ProseCalibration {
   );
   const bare: ProseCalibration = {
     ...{ a: round(a!), b: round(b!), c: round(c!), covariance, shift: 0, words: WORDS },
-    ...{ conformal: [], domain: [] },
+    ...{ conformal: [], domain: [], units: fitUnits(pieces) },
   };
   return {
     ...bare,
     shift: round(shiftBetweenCells(rows, bare)),
     conformal: LENGTHS.map((words) => conformalBin(rows, bare, words)),
     domain: LENGTHS.map((words) => domainBin(rows, words)),
+  };
+}
+
+/** Scores of the pieces of one text. */
+export interface PiecesOfText {
+  readonly text: FitText;
+  readonly scores: readonly number[];
+}
+
+/** Levels of the two sides, and how pieces of one text and texts of one side vary around them; continuations left out. */
+function fitUnits(pieces: readonly PiecesOfText[]): UnitLevels {
+  const usable = pieces.filter(({ text, scores }) => !text.isContinuation && scores.length >= 2);
+  const meanOf = (values: readonly number[]): number =>
+    values.reduce((sum, value) => sum + value, 0) / values.length;
+  const level = (isAi: boolean): number =>
+    meanOf(usable.filter(({ text }) => text.isAi === isAi).map(({ scores }) => meanOf(scores)));
+  const [human, ai] = [level(false), level(true)];
+  const within = meanOf(
+    usable.map(({ scores }) => {
+      const center = meanOf(scores);
+      return scores.reduce((sum, score) => sum + (score - center) ** 2, 0) / (scores.length - 1);
+    }),
+  );
+  const around = meanOf(
+    usable.map(
+      ({ text, scores }) => (meanOf(scores) - (text.isAi ? ai : human)) ** 2 - within / scores.length,
+    ),
+  );
+  return {
+    words: PIECE_WORDS,
+    human: round(human),
+    ai: round(ai),
+    within: round(Math.sqrt(within)),
+    between: round(Math.sqrt(Math.max(0, around))),
   };
 }
 

@@ -6,7 +6,7 @@ import type { ProseModel } from '../src/embedded-model/prose-model.js';
 import { figures } from './figures.js';
 import { fitCalibration } from './fit-calibration.js';
 import { fitProseModel, IDF_LEVELS } from './fit-prose-model.js';
-import { outOfFold } from './out-of-fold.js';
+import { fitFolds, outOfFold, pieceScores } from './out-of-fold.js';
 import { digests, readTexts } from './texts.js';
 
 /** Texts of a pair are cut to the same length, at most this. */
@@ -37,8 +37,12 @@ function pack(model: ProseModel): Omit<PackedModel, 'calibration' | 'id'> {
 }
 
 const unpacked = (model: ProseModel): ProseModel => unpackModel(pack(model) as PackedModel);
-const rows = outOfFold(texts, unpacked);
-const calibration = fitCalibration(rows.filter(({ text }) => text.mayFit));
+const folds = fitFolds(texts, unpacked);
+const rows = outOfFold(folds);
+const calibration = fitCalibration(
+  rows.filter(({ text }) => text.mayFit),
+  pieceScores(folds).filter(({ text }) => text.mayFit),
+);
 const model = { ...pack(fitProseModel(fitting)), calibration };
 const digest = createHash('sha256').update(JSON.stringify(model)).digest('hex').slice(0, 8);
 const packed: PackedModel = { ...model, id: `moestack-prose-1-${digest}` };
@@ -51,4 +55,4 @@ export const proseModel: PackedModel = ${JSON.stringify(packed)};
 const target = resolve(process.cwd(), 'src/embedded-model/prose-weights.ts');
 writeFileSync(target, source);
 console.log(`${packed.id}: ${source.length} bytes`);
-console.log(figures(rows, outOfFold(texts), calibration, digests(folder)));
+console.log(figures(rows, outOfFold(fitFolds(texts)), calibration, digests(folder)));

@@ -4,3 +4,4 @@ export * from './embedded-model/index.js';
 export * from './evaluation/index.js';
 export * from './language-model/index.js';
 export * from './scores/index.js';
+export * from './spans/index.js';

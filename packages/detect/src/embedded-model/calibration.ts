@@ -14,6 +14,20 @@ export interface ProseCalibration {
   readonly conformal: readonly ConformalBin[];
   /** Bounds of the domain: larger is out of it. By length, ascending. */
   readonly domain: readonly DomainBin[];
+  /** Scores of short pieces, for finding changes of hand. */
+  readonly units: UnitLevels;
+}
+
+/** How scores of pieces of one length lie. */
+export interface UnitLevels {
+  readonly words: number;
+  /** Mean score of either side. */
+  readonly human: number;
+  readonly ai: number;
+  /** Standard deviation of pieces around their text's mean. */
+  readonly within: number;
+  /** Standard deviation of texts around their side's mean. */
+  readonly between: number;
 }
 
 /** Thresholds for texts of at least `words` words; flag when the logit is above. */

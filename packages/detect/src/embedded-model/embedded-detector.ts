@@ -1,6 +1,12 @@
 import { DetectError } from '../errors.js';
 import { needInteger } from '../scores/checks.js';
-import { binFor, type ConformalAlpha, calibrate, type ProseCalibration } from './calibration.js';
+import {
+  binFor,
+  type ConformalAlpha,
+  calibrate,
+  type ProseCalibration,
+  type UnitLevels,
+} from './calibration.js';
 import { type PackedModel, unpackModel } from './packed-model.js';
 import { plainProse } from './plain-prose.js';
 import { type ProseModel, type ProseScore, scoreProse } from './prose-model.js';
@@ -25,6 +31,8 @@ export interface EmbeddedDetector {
   readonly id: string;
   /** Judges a text. Takes time in proportion to its length at most, whatever it holds. */
   detect(text: string, options?: DetectTextOptions): Verdict;
+  /** How scores of short pieces lie, for finding changes of hand. */
+  readonly levels: UnitLevels;
   /** Score, calibrated probability and its logit of one piece of text, without the conditions that a verdict checks. */
   scorePiece(piece: string): PieceScore;
 }
@@ -38,6 +46,8 @@ export interface PieceScore {
   readonly logOdds: number;
   /** Whether it is the kind of text that the model knows. */
   readonly inDomain: boolean;
+  /** Whether it is code or no English prose, which even a short piece shows. */
+  readonly isForeign: boolean;
 }
 
 /** Shares below which a text is not English. */
@@ -76,6 +86,7 @@ export function createEmbeddedDetector(defaults: DetectTextOptions = {}): Embedd
   const model = unpackModel(packed);
   return {
     id: packed.id,
+    levels: packed.calibration.units,
     detect: (text, options = {}) => {
       const merged = { ...defaults, ...options };
       checkOptions(merged);
@@ -87,10 +98,13 @@ export function createEmbeddedDetector(defaults: DetectTextOptions = {}): Embedd
       const words = countWords(piece);
       const { scored } = scoreWindow(piece, { start: 0, end: piece.length, words }, model);
       const { logit, probability } = calibrate(scored.score, words, packed.calibration);
-      const inDomain = domainReason(scored.kind, scored, words, packed.calibration) === undefined;
+      const reason = domainReason(scored.kind, scored, words, packed.calibration);
+      const inDomain = reason === undefined;
+      const isForeign = reason !== undefined && reason.code !== 'out-of-domain';
+      const common = { score: scored.score, words, inDomain, isForeign };
       return inDomain
-        ? { score: scored.score, words, probability, logOdds: logit, inDomain }
-        : { score: scored.score, words, probability: 0.5, logOdds: 0, inDomain };
+        ? { ...common, probability, logOdds: logit }
+        : { ...common, probability: 0.5, logOdds: 0 };
     },
   };
 }

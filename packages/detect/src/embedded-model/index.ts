@@ -1,4 +1,4 @@
-export type { ConformalAlpha } from './calibration.js';
+export type { ConformalAlpha, UnitLevels } from './calibration.js';
 export {
   createEmbeddedDetector,
   type DetectTextOptions,

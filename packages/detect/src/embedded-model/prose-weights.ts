@@ -92,6 +92,7 @@ export const proseModel: PackedModel = {
       { words: 75, distance: 1.32244, unseen: 0.442748 },
       { words: 110, distance: 1.25181, unseen: 0.436526 },
     ],
+    units: { words: 40, human: -5.67739, ai: 1.23917, within: 3.5531, between: 1.29086 },
   },
-  id: 'moestack-prose-1-8112960c',
+  id: 'moestack-prose-1-63e6e628',
 };
