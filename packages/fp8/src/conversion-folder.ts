@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { mkdir, open, readdir, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { mkdir, readdir, readFile, realpath, stat, statfs } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { PARTIAL_SUFFIX, writeNamed } from './atomic-files.js';
 import { CONFIG_FILE } from './checkpoint.js';
 import { MAX_JSON_FILE_BYTES } from './checkpoint-index.js';
 import type { ConversionTarget, PlannedShard } from './conversion-plan.js';
@@ -9,9 +10,6 @@ import type { Checkpoint } from './safetensors-checkpoint.js';
 
 /** Marks a folder as the result, whole or in part, of a conversion. */
 export const MANIFEST_FILE = '.moestack-conversion.json';
-/** Suffix of files that are not complete yet. */
-export const PARTIAL_SUFFIX = '.partial';
-
 /** Weights in whatever format: not copied along. */
 const WEIGHT_FILE = /\.(safetensors|bin|pt|pth|ckpt|gguf|onnx|h5|msgpack|npz|partial)$|\.index\.json$/i;
 
@@ -60,8 +58,9 @@ export async function describeConversion(
  *
  * @throws {@link Fp8Error} `fp8/target-not-empty` for a folder of anything else, `fp8/conversion-mismatch` for the
  * result of another source or target; nothing was changed then.
+ * @returns `durable`, which ends when the manifest is on disk.
  */
-export async function claimFolder(to: string, manifest: string): Promise<void> {
+export async function claimFolder(to: string, manifest: string): Promise<{ durable: Promise<void> }> {
   const present = await readdir(to).catch((cause: NodeJS.ErrnoException): string[] => {
     if (cause.code === 'ENOENT') return [];
     throw new Fp8Error({
@@ -76,7 +75,7 @@ export async function claimFolder(to: string, manifest: string): Promise<void> {
     const path = join(to, MANIFEST_FILE);
     const { size } = await stat(path);
     const same = size === Buffer.byteLength(manifest) && (await readFile(path, 'utf8')) === manifest;
-    if (same) return;
+    if (same) return { durable: Promise.resolve() };
     throw new Fp8Error({
       code: 'fp8/conversion-mismatch',
       message: `${to} holds a conversion of another source or to another target`,
@@ -93,8 +92,30 @@ export async function claimFolder(to: string, manifest: string): Promise<void> {
     });
   }
   await mkdir(to, { recursive: true });
-  await writeAtomically(join(to, MANIFEST_FILE), async (write) => {
-    await write(Buffer.from(manifest), 0);
+  return await writeNamed(join(to, MANIFEST_FILE), Buffer.from(manifest));
+}
+
+/**
+ * Refuses a conversion for which the disk of `to` has no room; `neededBytes` beyond what is there already.
+ *
+ * @throws {@link Fp8Error} `fp8/no-space`.
+ */
+export async function checkSpace(to: string, neededBytes: number): Promise<void> {
+  let folder = resolve(to);
+  let disk = await statfs(folder).catch(() => undefined);
+  while (disk === undefined && dirname(folder) !== folder) {
+    folder = dirname(folder);
+    disk = await statfs(folder).catch(() => undefined);
+  }
+  // Some network file systems do not say.
+  if (disk === undefined || disk.blocks === 0) return;
+  const freeBytes = disk.bavail * disk.bsize;
+  if (freeBytes >= neededBytes) return;
+  throw new Fp8Error({
+    code: 'fp8/no-space',
+    message: `the result takes ${neededBytes} more bytes, but ${folder} has ${freeBytes} left`,
+    value: neededBytes,
+    remedy: 'free some space, or convert to another disk',
   });
 }
 
@@ -108,45 +129,4 @@ export async function companionFiles(folder: string): Promise<string[]> {
     if (info?.isFile() && info.size <= MAX_JSON_FILE_BYTES) companions.push(name);
   }
   return companions;
-}
-
-/** Writes beside `path` and renames when `body` has succeeded and the data are on disk; else removes what was written. */
-export async function writeAtomically(
-  path: string,
-  body: (write: (bytes: Uint8Array, position: number) => Promise<void>) => Promise<void>,
-): Promise<void> {
-  const partial = path + PARTIAL_SUFFIX;
-  const failure = (cause: NodeJS.ErrnoException): Fp8Error =>
-    new Fp8Error({
-      code: 'fp8/write-failed',
-      message: `writing ${basename(path)} failed: ${cause.message}`,
-      value: path,
-      remedy: 'check free space and permissions, then call again: complete shards are kept',
-      cause,
-    });
-  const handle = await open(partial, 'w').catch((cause: NodeJS.ErrnoException) => {
-    throw failure(cause);
-  });
-  const write = async (bytes: Uint8Array, position: number): Promise<void> => {
-    for (let done = 0; done < bytes.length; ) {
-      const { bytesWritten } = await handle
-        .write(bytes, done, bytes.length - done, position + done)
-        .catch((cause: NodeJS.ErrnoException) => {
-          throw failure(cause);
-        });
-      done += bytesWritten;
-    }
-  };
-  try {
-    try {
-      await body(write);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(partial, path);
-  } catch (error) {
-    await rm(partial, { force: true });
-    throw error;
-  }
 }

@@ -1,15 +1,16 @@
-import { open, readFile, stat } from 'node:fs/promises';
+import { lstat, open, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AbortedError } from '@moestack/schemas/errors';
+import { PARTIAL_SUFFIX, StagedFiles, writeAtomically } from './atomic-files.js';
 import { CONFIG_FILE, INDEX_FILE, SINGLE_FILE } from './checkpoint.js';
 import { convertConfig } from './conversion-config.js';
 import {
   checkDistinct,
+  checkSpace,
   claimFolder,
   companionFiles,
   describeConversion,
   sourceFolder,
-  writeAtomically,
 } from './conversion-folder.js';
 import {
   type ConversionTarget,
@@ -79,31 +80,41 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
     const converted = config === undefined ? undefined : convertConfig(config, target);
     const manifest = await describeConversion(checkpoint, folder, target, shards);
     checkAbort(signal);
-    await claimFolder(to, manifest);
+    const sharded = await isSharded(folder, from, shards);
+    const pathOf = (shard: PlannedShard): string => join(to, sharded ? shard.file : SINGLE_FILE);
+    await checkSpace(to, await missingBytes(shards, pathOf));
+    const { durable } = await claimFolder(to, manifest);
     const totalBytes = shards.reduce((sum, { layout }) => sum + layout.fileBytes, 0);
     const result: ConvertResult = { tensors: 0, bytesWritten: 0 };
     let doneBytes = 0;
-    const sharded = await isSharded(folder, from, shards);
-    for (const shard of shards) {
-      result.tensors += shard.tensors.length;
-      const path = join(to, sharded ? shard.file : SINGLE_FILE);
-      if (await isComplete(path, shard)) {
-        doneBytes += shard.layout.fileBytes;
-        onProgress?.({ doneBytes, totalBytes });
-        continue;
+    const small = new StagedFiles();
+    try {
+      // Written first and named last: the disk takes them in while shards are converted.
+      if (sharded) await small.add(join(to, INDEX_FILE), new TextEncoder().encode(indexJson(shards)));
+      for (const name of await companionFiles(folder)) {
+        checkAbort(signal);
+        await small.add(join(to, name), await readFile(join(folder, name)));
       }
-      await writeShard(checkpoint, shard, path, signal, (bytes) => {
-        doneBytes += bytes;
-        result.bytesWritten += bytes;
-        onProgress?.({ doneBytes, totalBytes });
-      });
+      if (converted !== undefined) await small.add(join(to, CONFIG_FILE), converted);
+      for (const shard of shards) {
+        result.tensors += shard.tensors.length;
+        const path = pathOf(shard);
+        if (await isComplete(path, shard)) {
+          doneBytes += shard.layout.fileBytes;
+          onProgress?.({ doneBytes, totalBytes });
+          continue;
+        }
+        await writeShard(checkpoint, shard, path, signal, (bytes) => {
+          doneBytes += bytes;
+          result.bytesWritten += bytes;
+          onProgress?.({ doneBytes, totalBytes });
+        });
+        await durable;
+      }
+      await small.commit();
+    } finally {
+      await small.discard();
     }
-    if (sharded) await writeFile(join(to, INDEX_FILE), new TextEncoder().encode(indexJson(shards)));
-    for (const name of await companionFiles(folder)) {
-      checkAbort(signal);
-      await writeFile(join(to, name), await readFile(join(folder, name)));
-    }
-    if (converted !== undefined) await writeFile(join(to, CONFIG_FILE), converted);
     return result;
   } finally {
     await checkpoint.close();
@@ -142,9 +153,24 @@ async function isSharded(folder: string, from: string, shards: readonly PlannedS
   );
 }
 
+async function missingBytes(
+  shards: readonly PlannedShard[],
+  pathOf: (shard: PlannedShard) => string,
+): Promise<number> {
+  let bytes = 0;
+  for (const shard of shards) {
+    if (await isComplete(pathOf(shard), shard)) continue;
+    // What a killed run left makes room for itself.
+    const partial = await lstat(pathOf(shard) + PARTIAL_SUFFIX).catch(() => undefined);
+    bytes += shard.layout.fileBytes - (partial?.size ?? 0);
+  }
+  return bytes;
+}
+
 /** Complete shards alone bear their final name; size and header tell that it is this one. */
 async function isComplete(path: string, { layout }: PlannedShard): Promise<boolean> {
-  const info = await stat(path).catch(() => undefined);
+  // A link is not what was written here.
+  const info = await lstat(path).catch(() => undefined);
   if (info?.isFile() !== true || info.size !== layout.fileBytes) return false;
   const header = Buffer.alloc(layout.header.length);
   const handle = await open(path, 'r');
@@ -173,10 +199,6 @@ async function writeShard(
     for (const tensor of tensors) await convertTensor(checkpoint, tensor, layout, write);
     checkAbort(signal);
   });
-}
-
-async function writeFile(path: string, bytes: Uint8Array): Promise<void> {
-  await writeAtomically(path, (write) => write(bytes, 0));
 }
 
 /** Written by hand, since a tensor may be called `__proto__`. */

@@ -1,5 +1,14 @@
+import type { Fp8ElementFormat } from '@moestack/kernels';
 import { Fp8Error } from './errors.js';
-import { type Codes, checkCodesWidth, type Format, type FormatSpec, formatSpec } from './format-spec.js';
+import {
+  type Codes,
+  checkCodesWidth,
+  type Format,
+  type FormatSpec,
+  formatSpec,
+  formats,
+} from './format-spec.js';
+import { simdKernels } from './simd.js';
 
 const tables = new WeakMap<FormatSpec, Float32Array>();
 
@@ -36,6 +45,9 @@ function decodeCode(spec: FormatSpec, code: number): number {
   return sign * (field === 0 ? fraction * 2 ** (1 - bias) : (1 + fraction) * 2 ** (field - bias));
 }
 
+/** Below this many codes staging costs more than it saves. */
+const SIMD_LEAST_LENGTH = 256;
+
 /** Options of {@link decode}. */
 export interface DecodeOptions {
   /** Receives the values; same length as `codes`. */
@@ -69,9 +81,31 @@ export function decode(format: Format, codes: Codes, options: DecodeOptions = {}
       remedy: 'pass an out array with one value per code',
     });
   }
+  const isKernelFormat = spec === formats.e4m3fn || spec === formats.e5m2;
+  const kernels = isKernelFormat && codes.length >= SIMD_LEAST_LENGTH ? simdKernels() : undefined;
+  if (kernels !== undefined) {
+    kernels.decode(spec.name as Fp8ElementFormat, codes as Uint8Array, out);
+    return out;
+  }
   const table = decodeTable(spec);
-  for (let i = 0; i < codes.length; i++) out[i] = table[codes[i]!]!;
+  // As integers: engines convert float32 elements to double and back on the way.
+  lookUp(codes, wordsOf(table), wordsOf(out));
   return out;
+}
+
+function wordsOf(values: Float32Array): Int32Array {
+  return new Int32Array(values.buffer, values.byteOffset, values.length);
+}
+
+function lookUp(codes: Codes, table: Int32Array, out: Int32Array): void {
+  const whole = codes.length - (codes.length % 4);
+  for (let i = 0; i < whole; i += 4) {
+    out[i] = table[codes[i]!]!;
+    out[i + 1] = table[codes[i + 1]!]!;
+    out[i + 2] = table[codes[i + 2]!]!;
+    out[i + 3] = table[codes[i + 3]!]!;
+  }
+  for (let i = whole; i < codes.length; i++) out[i] = table[codes[i]!]!;
 }
 
 /** Rejects codes that use bits beyond the format's width. */

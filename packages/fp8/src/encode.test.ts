@@ -137,6 +137,40 @@ test('e8m0fnu rounds by request and else as ml_dtypes', () => {
   ]);
 });
 
+test('e8m0fnu rounds up with the probability of the discarded fraction when stochastic', () => {
+  const n = 4000;
+  for (const [value, share] of [
+    [1.25, 0.25],
+    [3, 0.5],
+    [7.2, 0.8],
+  ] as const) {
+    const values = new Float64Array(n).fill(value);
+    const codes = [...encode('e8m0fnu', values, { rounding: 'stochastic', random: generator(1) })];
+    const low = Math.floor(Math.log2(value)) + 127;
+    expect(codes.every((code) => code === low || code === low + 1)).toBe(true);
+    const ups = codes.reduce((count, code) => count + code - low, 0);
+    expect(Math.abs(ups / n - share)).toBeLessThan(5 * Math.sqrt((share * (1 - share)) / n));
+  }
+});
+
+test('stochastic rounding saturates, keeps special values and is unbiased over many values', () => {
+  const random = generator(7);
+  const n = 200_000;
+  const values = Float32Array.from({ length: n }, () => random() * 2 - 1);
+  const rounded = decode('e4m3fn', encode('e4m3fn', values, { rounding: 'stochastic', random }));
+  let bias = 0;
+  let variance = 0;
+  for (let i = 0; i < n; i++) {
+    bias += rounded[i]! - values[i]!;
+    variance += (rounded[i]! - values[i]!) ** 2;
+  }
+  // The mean error is within five of its standard deviations; nearest rounding of 0.51 alone would be off by far more.
+  expect(Math.abs(bias)).toBeLessThan(5 * Math.sqrt(variance));
+  const special = Float32Array.of(1e9, -Infinity, Number.NaN, -0, 448);
+  const codes = encode('e4m3fn', special, { rounding: 'stochastic', random });
+  expect([...codes]).toEqual([0x7e, 0xfe, 0x7f, 0x80, 0x7e]);
+});
+
 test('shared memory, views and caller-owned outputs work', () => {
   const values = new Float32Array(new SharedArrayBuffer(16), 4, 2);
   values.set([1, -2]);

@@ -1,3 +1,4 @@
+import type { Fp8ElementFormat, Fp8Kernels } from '@moestack/kernels';
 import { encodeScaleValue, encodeValue } from './encode-exact.js';
 import { type EncodePolicy, encodePolicy, type PolicyOptions } from './encode-policy.js';
 import { Fp8Error } from './errors.js';
@@ -8,7 +9,9 @@ import {
   type Format,
   type FormatSpec,
   formatSpec,
+  formats,
 } from './format-spec.js';
+import { simdKernels } from './simd.js';
 
 /** Options of {@link encode}. */
 export interface EncodeOptions extends PolicyOptions {
@@ -68,7 +71,9 @@ export function encode(
     });
   }
   if (values instanceof Float32Array && hasFastPath(spec, policy)) {
-    encodeFloat32Nearest(spec, policy, values, out);
+    const kernels = values.length < SIMD_LEAST_LENGTH ? undefined : simdEncoder(spec, policy);
+    if (kernels === undefined) encodeFloat32Nearest(spec, policy, values, out);
+    else kernels.encode(spec.name as Fp8ElementFormat, values, out as Uint8Array);
   } else {
     const encodeOne = spec.special === 'scale' ? encodeScaleValue : encodeValue;
     const highWord = highWords(values);
@@ -79,6 +84,22 @@ export function encode(
     }
   }
   return out;
+}
+
+/** Below this many values staging costs more than it saves. */
+const SIMD_LEAST_LENGTH = 256;
+
+/** The kernels, where the format and policy are theirs: saturating E4M3 or E5M2, NaN quiet with its sign. */
+export function simdEncoder(spec: FormatSpec, policy: EncodePolicy): Fp8Kernels | undefined {
+  if (spec !== formats.e4m3fn && spec !== formats.e5m2) return undefined;
+  const { signBit, maxCode } = spec;
+  const nan = spec === formats.e4m3fn ? 0x7f : 0x7e;
+  const isTheirs =
+    policy.overflowPositive === maxCode &&
+    policy.overflowNegative === (maxCode | signBit) &&
+    policy.nanPositive === nan &&
+    policy.nanNegative === (nan | signBit);
+  return isTheirs ? simdKernels() : undefined;
 }
 
 /** The words that hold the sign bits: NaN signs are visible nowhere else. */
@@ -104,7 +125,7 @@ function hasFastPath(spec: FormatSpec, policy: EncodePolicy): boolean {
  * Normals: add half a unit (minus one if even) below the kept mantissa bits, shift, rebase the exponent.
  * Subnormals: |x| in units of the smallest subnormal, exact in a double, rounded by adding 2^52.
  */
-function encodeFloat32Nearest(
+export function encodeFloat32Nearest(
   spec: FormatSpec,
   policy: EncodePolicy,
   values: Float32Array,

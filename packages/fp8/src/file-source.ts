@@ -1,6 +1,10 @@
+import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import type { ByteSource } from './byte-source.js';
 import { CheckpointError } from './errors.js';
+
+/** Opening a named pipe would wait for its other end; absent on Windows, which has none of them. */
+const OPEN_FLAGS: number = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 
 /** Node refuses single reads of 2 GiB and more. */
 const MAX_READ_BYTES = 2 ** 30;
@@ -12,7 +16,7 @@ const MAX_READ_BYTES = 2 ** 30;
  */
 export async function fileSource(path: string, name: string = path): Promise<Required<ByteSource>> {
   let size: number;
-  const handle = await open(path, 'r').catch((cause: NodeJS.ErrnoException) => {
+  const handle = await open(path, OPEN_FLAGS).catch((cause: NodeJS.ErrnoException) => {
     throw openFailure(name, cause);
   });
   try {

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { decode, decodeTable } from './decode.js';
 import { encode } from './encode.js';
@@ -33,6 +34,40 @@ test('a format whose bias exceeds that of float32 takes the general path', () =>
   const tiny = defineFormat({ name: 'tiny', exponentBits: 3, mantissaBits: 2, bias: 140, special: 'none' });
   const smallest = 2 ** (1 - 140 - 2);
   expect([...encode(tiny, Float32Array.of(smallest, 1.5 * smallest, 1))]).toEqual([1, 2, tiny.maxCode]);
+});
+
+test('any ExMy keeps its codes, rounds to a neighbour and saturates', () => {
+  const definition = fc
+    .record({
+      exponentBits: fc.integer({ min: 1, max: 7 }),
+      mantissaBits: fc.integer({ min: 0, max: 8 }),
+      special: fc.constantFrom('ieee', 'fn', 'fnuz', 'none'),
+    })
+    .filter(({ exponentBits, mantissaBits, special }) =>
+      special === 'ieee' ? mantissaBits > 0 : exponentBits + mantissaBits > 1,
+    );
+  fc.assert(
+    fc.property(definition, fc.double({ min: -1, max: 1, noNaN: true }), (fields, fraction) => {
+      const spec = defineFormat({ name: 'any', ...fields });
+      const table = decodeTable(spec);
+      const finite = [...table.keys()].filter((code) => Number.isFinite(table[code]!));
+      const values = Float32Array.from(finite, (code) => table[code]!);
+      expect([...encode(spec, values)]).toEqual(finite);
+      expect([...encode(spec, Float64Array.from(values))]).toEqual(finite);
+      const x = fraction * spec.max;
+      const back = (rounding: 'nearestEven' | 'up' | 'down'): number =>
+        decode(spec, encode(spec, Float64Array.of(x), { rounding }))[0]! + 0;
+      const sorted = [...new Set(values)].sort((p, q) => p - q);
+      expect(back('down')).toBe(sorted.filter((value) => value <= x).at(-1)! + 0);
+      expect(back('up')).toBe(sorted.find((value) => value >= x)! + 0);
+      const distance = Math.abs(back('nearestEven') - x);
+      expect(distance).toBe(Math.min(...sorted.map((value) => Math.abs(value - x))));
+      expect(decode(spec, encode(spec, Float32Array.of(3e38, -3e38)))).toEqual(
+        Float32Array.of(spec.max, -spec.max),
+      );
+    }),
+    { seed: 20_240_506, numRuns: 150 },
+  );
 });
 
 test.each([

@@ -1,10 +1,14 @@
 import type { FormatName } from './format-spec.js';
+import { isWide, SIMD_LEAST_WORK, specialRows } from './product.js';
+import { codesOperand, kernelOperand } from './product-operand.js';
 import { invalid } from './scheme.js';
+import { simdKernels } from './simd.js';
 import {
   type Architecture,
   chainDot,
   checkOperandFormat,
   roundToF16,
+  type TensorCore,
   tensorCore,
   unpackOperand,
 } from './tensor-core.js';
@@ -83,6 +87,11 @@ export function mma(
     checkLength('scales.a', scales.a, m * Math.ceil(k / 32));
     checkLength('scales.b', scales.b, n * Math.ceil(k / 32));
   }
+  const out = new Float32Array(m * n);
+  const words = new Uint32Array(out.buffer);
+  const nanWord = output === 'f16' ? 0x7fffe000 : 0x7fffffff;
+  const simd = output === 'f32' ? chainedBySimd(spec, core, a, b, c, scales, out) : undefined;
+  if (simd !== undefined && !simd.rows.includes(1) && !simd.cols.includes(1)) return out;
   const chain = {
     core,
     output,
@@ -92,11 +101,9 @@ export function mma(
     aScales: scales?.a,
     bScales: scales?.b,
   };
-  const out = new Float32Array(m * n);
-  const words = new Uint32Array(out.buffer);
-  const nanWord = output === 'f16' ? 0x7fffe000 : 0x7fffffff;
   for (let row = 0; row < m; row++) {
     for (let col = 0; col < n; col++) {
+      if (simd !== undefined && simd.rows[row]! + simd.cols[col]! === 0) continue;
       const at = row * n + col;
       const initial = output === 'f16' ? roundToF16(c[at]!) : c[at]!;
       const d = chainDot(chain, row, col, 0, k, initial);
@@ -105,6 +112,51 @@ export function mma(
     }
   }
   return out;
+}
+
+/** Length along k between which the kernels keep the accumulator; any multiple of an instruction will do. */
+const CHAIN_K = 1024;
+/** Hopper and Ada accumulators beyond these magnitudes are left to the scalar path: the kernels stay in float32. */
+const [CHAIN_LEAST, CHAIN_MOST] = [2 ** -95, 2 ** 100];
+
+/**
+ * Computes d by the SIMD kernels where they cover the instruction.
+ *
+ * @returns flags of the rows and columns that contain NaN, infinity or an accumulator of extreme size, to be computed
+ * by the scalar path; undefined when nothing was computed.
+ */
+function chainedBySimd(
+  { aFormat, bFormat, m, n, k }: MmaSpec,
+  core: TensorCore,
+  a: Uint8Array,
+  b: Uint8Array,
+  c: Float32Array,
+  scales: { a: Uint8Array; b: Uint8Array } | undefined,
+  out: Float32Array,
+): { rows: Uint8Array; cols: Uint8Array } | undefined {
+  if (m * n * k < SIMD_LEAST_WORK) return undefined;
+  const kernels = simdKernels();
+  if (kernels === undefined) return undefined;
+  const isMx = scales !== undefined;
+  const left = codesOperand(aFormat, a, [m, k], scales?.a);
+  const right = codesOperand(bFormat, b, [n, k], scales?.b);
+  const [rows, cols] = [specialRows(left, isMx), specialRows(right, isMx)];
+  const wide = isWide(core);
+  const [least, most] = wide ? [0, Number.MAX_VALUE] : [CHAIN_LEAST, CHAIN_MOST];
+  for (let i = 0; i < c.length; i++) {
+    const magnitude = Math.abs(c[i]!);
+    if (!(magnitude === 0 || (magnitude >= least && magnitude <= most))) rows[Math.floor(i / n)] = 1;
+  }
+  const starts: number[] = [];
+  for (let start = 0; start < k; start += CHAIN_K) starts.push(start);
+  out.set(c);
+  kernels.segmentProduct(kernelOperand(left, true, isMx), kernelOperand(right, true, isMx), out, [m, n, k], {
+    starts: [...starts, k],
+    promotion: 'chain',
+    fused: core.fused,
+    wide,
+  });
+  return { rows, cols };
 }
 
 function checkLength(name: string, codes: Uint8Array, length: number): void {

@@ -1,21 +1,27 @@
+import { type Fp8ElementFormat, MAXIMUM_TILED_COLUMNS } from '@moestack/kernels';
 import { checkCodesRange, decodeTable } from './decode.js';
 import { encode } from './encode.js';
-import { ceilLog2, ceilPowerOfTwo, floorLog2, powerOfTwo } from './exponent.js';
-import { allocateCodes } from './format-spec.js';
+import { allocateCodes, checkCodesWidth, formats } from './format-spec.js';
+import { amaxFloorOf, scaleCodesOf, scalesOf, tileAmax } from './quantize-scales.js';
 import {
   invalid,
   type QuantizedTensor,
   quantizedLayout,
-  type ScaleFormat,
   type Scheme,
   type SchemeLayout,
   schemeLayout,
 } from './scheme.js';
+import { simdKernels } from './simd.js';
+import { transpose } from './transpose.js';
 
-/** Smallest scale: below, 1 / scale would leave float32 and scales themselves would lose bits. */
-const MIN_SCALE = 2 ** -126;
-/** amax floor of one-row tiles, as in DeepSeek's and DeepGEMM's activation kernels. */
-const ACTIVATION_AMAX_FLOOR: number = Math.fround(1e-4);
+/** Arrays that receive codes and scales. */
+type Output = Pick<QuantizedTensor, 'codes' | 'scales'>;
+
+/** Options of {@link quantize}. */
+export interface QuantizeOptions {
+  /** Receives codes and scales, for example those of an earlier result of the same shape. */
+  readonly out?: Pick<QuantizedTensor, 'codes' | 'scales'>;
+}
 
 /**
  * Quantises a row-major matrix by a {@link Scheme}: nearest even, saturating.
@@ -24,7 +30,7 @@ const ACTIVATION_AMAX_FLOOR: number = Math.fround(1e-4);
  * tile without finite non-zero elements and without amax floor gets scale 1. Scales are at least 2^-126.
  *
  * @param values - float32 `[rows, cols]`.
- * @throws {@link Fp8Error} for a shape or scheme that does not fit.
+ * @throws {@link Fp8Error} for a shape, scheme or output that does not fit.
  *
  * @example
  * ```ts
@@ -35,19 +41,92 @@ const ACTIVATION_AMAX_FLOOR: number = Math.fround(1e-4);
  * console.log(q.scales.length, dequantize(q)[1]); // 4 scales
  * ```
  */
-export function quantize(values: Float32Array, shape: [number, number], scheme: Scheme): QuantizedTensor {
+export function quantize(
+  values: Float32Array,
+  shape: [number, number],
+  scheme: Scheme,
+  options: QuantizeOptions = {},
+): QuantizedTensor {
   const layout = schemeLayout(shape, scheme);
   if (!(values instanceof Float32Array) || values.length !== layout.rows * layout.cols) {
     const expected = `${layout.rows * layout.cols} float32 values for shape [${shape.join(', ')}]`;
     throw invalid('bad-shape', expected, values?.length, 'pass the values of the whole matrix');
   }
+  const { out = emptyOutput(layout) } = options;
+  checkOutput(out, layout);
+  return simdQuantize(values, scheme, layout, out) ?? scalarQuantize(values, scheme, layout, out);
+}
+
+function emptyOutput({ spec, rows, cols, blockRows, blockCols }: SchemeLayout): Output {
+  return { codes: allocateCodes(spec, rows * cols), scales: new Float32Array(blockRows * blockCols) };
+}
+
+function checkOutput({ codes, scales }: Output, layout: SchemeLayout): void {
+  checkCodesWidth(layout.spec, codes, 'out.codes');
+  const expected = [layout.rows * layout.cols, layout.blockRows * layout.blockCols] as const;
+  if (codes.length === expected[0] && scales instanceof Float32Array && scales.length === expected[1]) return;
+  const message = `out of ${expected[0]} codes and ${expected[1]} float32 scales`;
+  throw invalid('bad-out', message, [codes.length, scales?.length], 'pass one scale per tile');
+}
+
+/** {@link quantize} for every scheme, once it is checked. */
+export function scalarQuantize(
+  values: Float32Array,
+  scheme: Scheme,
+  layout: SchemeLayout,
+  { codes, scales }: Output = emptyOutput(layout),
+): QuantizedTensor {
   const amax = tileAmax(values, layout);
-  const shapeCopy: [number, number] = [shape[0], shape[1]];
-  const codes = allocateCodes(layout.spec, values.length);
-  const result: QuantizedTensor = { shape: shapeCopy, scheme, codes, ...scalesOf(amax, layout, scheme) };
-  const reciprocal = scheme.kind === 'mx' || (scheme.kind === 'tile' && scheme.order === 'reciprocal');
-  encodeTiles(values, result, layout, reciprocal);
+  const shape: [number, number] = [layout.rows, layout.cols];
+  const made = scalesOf(amax, layout, scheme);
+  scales.set(made.scales);
+  const result: QuantizedTensor = { shape, scheme, codes, ...made, scales };
+  encodeTiles(values, result, layout, multiplies(scheme));
   return result;
+}
+
+/** Below this many values staging costs more than it saves. */
+const SIMD_LEAST_LENGTH = 256;
+
+/** The same by SIMD kernels, for E4M3 and E5M2 but not NVFP4; undefined where they do not apply. */
+function simdQuantize(
+  values: Float32Array,
+  scheme: Scheme,
+  layout: SchemeLayout,
+  { codes, scales }: Output,
+): QuantizedTensor | undefined {
+  const { spec, rows, cols, tileRows, tileCols } = layout;
+  if (scheme.kind === 'nvfp4') return undefined;
+  if (spec !== formats.e4m3fn && spec !== formats.e5m2) return undefined;
+  if (values.length < SIMD_LEAST_LENGTH || cols > MAXIMUM_TILED_COLUMNS) return undefined;
+  const kernels = simdKernels();
+  if (kernels === undefined) return undefined;
+  const options = {
+    tileRows,
+    tileCols,
+    amaxFloor: amaxFloorOf(scheme, layout),
+    rule: ruleOf(scheme),
+    reciprocal: multiplies(scheme),
+  };
+  kernels.quantizeTiles(
+    spec.name as Fp8ElementFormat,
+    values,
+    [rows, cols],
+    options,
+    codes as Uint8Array,
+    scales,
+  );
+  return { shape: [rows, cols], scheme, codes, scales, ...scaleCodesOf(scales, scheme) };
+}
+
+function ruleOf(scheme: Exclude<Scheme, { kind: 'nvfp4' }>): 'amax' | 'powerOfTwo' | 'mxFloor' | 'mxCeil' {
+  if (scheme.kind === 'mx') return scheme.rule === 'floor' ? 'mxFloor' : 'mxCeil';
+  return scheme.scale === undefined || scheme.scale === 'f32' ? 'amax' : 'powerOfTwo';
+}
+
+/** Whether elements are multiplied by the reciprocal of their scale; exact for MX, whose scales are powers of two. */
+function multiplies(scheme: Scheme): boolean {
+  return scheme.kind === 'mx' || (scheme.kind === 'tile' && scheme.order === 'reciprocal');
 }
 
 /**
@@ -85,79 +164,35 @@ export function requantize(q: QuantizedTensor, scheme: Scheme): QuantizedTensor 
   return quantize(dequantize(q), q.shape, scheme);
 }
 
-/** Largest finite magnitude of each tile, `[blockRows, blockCols]`. */
-function tileAmax(values: Float32Array, layout: SchemeLayout): Float32Array {
-  const { rows, cols, tileRows, tileCols, blockRows, blockCols } = layout;
-  const amax = new Float32Array(blockRows * blockCols);
-  for (let row = 0; row < rows; row++) {
-    const scaleRow = Math.floor(row / tileRows) * blockCols;
-    for (let first = 0, tile = 0; first < cols; first += tileCols, tile++) {
-      const end = row * cols + Math.min(first + tileCols, cols);
-      let max = amax[scaleRow + tile]!;
-      for (let i = row * cols + first; i < end; i++) {
-        const magnitude = Math.abs(values[i]!);
-        if (magnitude > max && magnitude !== Number.POSITIVE_INFINITY) max = magnitude;
-      }
-      amax[scaleRow + tile] = max;
-    }
+/**
+ * The transpose of a matrix quantised by `tensor`, `row` or `tile`: the same codes and scales, tiles turned. What Dgrad
+ * and Wgrad multiply with, written out.
+ */
+export function transposeQuantized(q: QuantizedTensor): QuantizedTensor {
+  const { rows, cols, tileRows, tileCols, blockRows, blockCols } = quantizedLayout(q, 'the tensor');
+  const { scheme } = q;
+  if (scheme.kind === 'mx' || scheme.kind === 'nvfp4') {
+    const remedy = 'quantise the transposed values: their scales run along rows';
+    throw invalid('bad-scheme', 'a tensor, row or tile scheme', scheme.kind, remedy);
   }
-  return amax;
-}
-
-function scalesOf(
-  amax: Float32Array,
-  layout: SchemeLayout,
-  scheme: Scheme,
-): Pick<QuantizedTensor, 'scales' | 'scaleCodes' | 'globalScale'> {
-  if (scheme.kind === 'mx') return mxScales(amax, layout, scheme.rule);
-  if (scheme.kind === 'nvfp4') return nvfp4Scales(amax, layout);
-  let floor = 0;
-  if (scheme.kind === 'tile') {
-    floor = Math.fround(scheme.amaxFloor ?? (layout.tileRows === 1 ? ACTIVATION_AMAX_FLOOR : 0));
-  }
-  const scales = amax.map((max) => tileScale(Math.max(max, floor), layout.spec.max, scheme.scale));
-  if (scheme.scale !== 'e8m0fnu') return { scales };
-  return { scales, scaleCodes: Uint8Array.from(scales, (scale) => floorLog2(scale) + 127) };
-}
-
-function tileScale(amax: number, max: number, format: ScaleFormat = 'f32'): number {
-  if (amax === 0) return 1;
-  const scale = Math.max(Math.fround(amax / max), MIN_SCALE);
-  return format === 'f32' ? scale : ceilPowerOfTwo(scale);
-}
-
-/** OCP MX v1.0 section 6.3 (floor); the ceil rule divides by the element maximum in float32 first. */
-function mxScales(
-  amax: Float32Array,
-  layout: SchemeLayout,
-  rule: 'floor' | 'ceil',
-): { scales: Float32Array; scaleCodes: Uint8Array } {
-  const { max } = layout.spec;
-  const elementExponent = floorLog2(max);
-  const scaleCodes = Uint8Array.from(amax, (tileMax) => {
-    if (tileMax === 0) return 0;
-    const ratio = Math.fround(tileMax / max);
-    const exponent =
-      rule === 'floor' ? floorLog2(tileMax) - elementExponent : ratio === 0 ? -127 : ceilLog2(ratio);
-    return Math.min(Math.max(exponent, -127), 127) + 127;
-  });
-  return { scales: Float32Array.from(scaleCodes, (code) => powerOfTwo(code - 127)), scaleCodes };
-}
-
-/** Two-level NVFP4 scales: tensor amax over 448 * 6 in float32, then E4M3 per 16 elements. */
-function nvfp4Scales(
-  amax: Float32Array,
-  layout: SchemeLayout,
-): { scales: Float32Array; scaleCodes: Uint8Array; globalScale: number } {
-  const tensorMax = amax.reduce((max, value) => Math.max(max, value), 0);
-  const globalScale = tileScale(tensorMax, 448 * layout.spec.max);
-  const relative = amax.map((max) => Math.fround(max / layout.spec.max) / globalScale);
-  const scaleCodes = encode('e4m3fn', relative) as Uint8Array;
-  const table = decodeTable('e4m3fn');
+  const { format = 'e4m3fn', scale = 'f32' } = scheme;
+  const turned: Scheme =
+    scheme.kind === 'tensor'
+      ? scheme
+      : {
+          ...(scheme.kind === 'tile' ? scheme : { format, scale }),
+          kind: 'tile',
+          tile: [tileCols, tileRows],
+          amaxFloor: amaxFloorOf(scheme, { tileRows }),
+        };
   return {
-    scales: Float32Array.from(scaleCodes, (code) => table[code]! * globalScale),
-    scaleCodes,
-    globalScale,
+    shape: [cols, rows],
+    scheme: turned,
+    codes: transpose(q.codes, rows, cols, q.codes.slice()),
+    scales: transpose(q.scales, blockRows, blockCols, q.scales.slice()),
+    ...(q.scaleCodes === undefined
+      ? {}
+      : { scaleCodes: transpose(q.scaleCodes, blockRows, blockCols, q.scaleCodes.slice()) }),
   };
 }
 

@@ -94,7 +94,18 @@ function lookUp(format: FormatName, codes: Uint8Array | Uint16Array, out: Float3
 
 function bf16ToFloat32(codes: Uint16Array, out: Float32Array): void {
   const bits = new Uint32Array(out.buffer, out.byteOffset, out.length);
-  for (let i = 0; i < out.length; i++) bits[i] = codes[i]! << 16;
+  let i = 0;
+  if (codes.byteOffset % 4 === 0) {
+    // Two codes a step, read as one word: half as slow again otherwise.
+    const pairs = new Uint32Array(codes.buffer, codes.byteOffset, codes.length >> 1);
+    for (let p = 0; p < pairs.length; p++) {
+      const pair = pairs[p]!;
+      bits[2 * p] = pair << 16;
+      bits[2 * p + 1] = pair & 0xffff0000;
+    }
+    i = 2 * pairs.length;
+  }
+  for (; i < bits.length; i++) bits[i] = codes[i]! << 16;
 }
 
 function bigToFloat32(values: BigInt64Array | BigUint64Array, out: Float32Array): void {

@@ -59,7 +59,7 @@ export interface UnpackedOperand {
 }
 
 /** Checks that tensor cores of this emulation take `format`. */
-export function checkOperandFormat(format: FormatName): void {
+export function checkOperandFormat(format: string): void {
   if (format === 'e4m3fn' || format === 'e5m2') return;
   throw invalid(
     'bad-format',
@@ -68,6 +68,23 @@ export function checkOperandFormat(format: FormatName): void {
     'the model covers these two formats only',
   );
 }
+
+/** Exponent in MMA-Sim's sense of each code of a format, minimum for subnormals; -110 for zero, NaN and infinity. */
+export function operandExponents(format: 'e4m3fn' | 'e5m2'): Int8Array {
+  return format === 'e4m3fn' ? e4m3Exponents : e5m2Exponents;
+}
+
+function exponentsOf(format: 'e4m3fn' | 'e5m2'): Int8Array {
+  const { bias, mantissaBits, maxCode } = formats[format];
+  return Int8Array.from({ length: 256 }, (_, code) => {
+    const magnitude = code & 0x7f;
+    // A zero counts as -126 in truth; the kernels add two of these within 8 bits and tell the cases apart.
+    return magnitude === 0 || magnitude > maxCode ? -110 : Math.max(magnitude >>> mantissaBits, 1) - bias;
+  });
+}
+
+const e4m3Exponents = exponentsOf('e4m3fn');
+const e5m2Exponents = exponentsOf('e5m2');
 
 /** Takes codes `[rows, k]` apart. */
 export function unpackOperand(

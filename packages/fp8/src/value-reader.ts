@@ -6,10 +6,12 @@ import { storedToFloat32 } from './stored-values.js';
 /** Reads any range of a tensor's values as float32, block scales applied, in memory that does not grow with it. */
 export class ValueReader {
   readonly dtype: SafetensorsDtype;
+  /** Of the scales; undefined when the tensor has none. */
+  readonly layout: ScaleLayout | undefined;
+  /** `[blockRows, blockCols]` of the layout; empty without one. */
+  readonly scales: Float32Array;
   private readonly checkpoint: Checkpoint;
   private readonly name: string;
-  private readonly layout: ScaleLayout | undefined;
-  private readonly scales: Float32Array;
   private raw = new Uint8Array(0);
 
   private constructor(
@@ -45,15 +47,31 @@ export class ValueReader {
     return raw;
   }
 
-  /** Fills `out` with the values from element `first` on, counted row-major. */
-  async read(first: number, out: Float32Array): Promise<void> {
-    storedToFloat32(this.dtype, await this.readRaw(first, out.length), out);
+  /**
+   * Fills `out` with the values from element `first` on, counted row-major.
+   *
+   * @returns their stored bytes, valid until the next call.
+   */
+  async read(first: number, out: Float32Array): Promise<Uint8Array> {
+    const raw = await this.readRaw(first, out.length);
+    this.decode(raw, first, out);
+    return raw;
+  }
+
+  /** Fills `out` with the values of stored bytes that begin with element `first`. */
+  decode(raw: Uint8Array, first: number, out: Float32Array): void {
+    storedToFloat32(this.dtype, raw, out);
     if (this.layout !== undefined) scaleRange(out, first, this.scales, this.layout);
   }
 }
 
 /** Multiplies the values of elements `first`, `first + 1` ... by their blocks' scales, each rounded to float32. */
-function scaleRange(values: Float32Array, first: number, scales: Float32Array, layout: ScaleLayout): void {
+export function scaleRange(
+  values: Float32Array,
+  first: number,
+  scales: Float32Array,
+  layout: ScaleLayout,
+): void {
   const { cols, block, blockCols } = layout;
   for (let i = 0; i < values.length; ) {
     const row = Math.floor((first + i) / cols);

@@ -104,6 +104,35 @@ interface Contract {
   openCheckpoint(sources: Record<string, ByteSource>): Promise<Checkpoint>;
 }
 
+/** What training builds on; added around the agreed surface. */
+interface LinearContract {
+  recipe(
+    name: 'deepseek-v3' | 'hybrid' | 'delayed' | 'current' | 'mxfp8' | 'bf16' | 'f32',
+    overrides?: {
+      role?: 'default' | 'afterAttention' | 'moeUp' | 'moeDown';
+      accumulate?: 'f32' | Architecture;
+    },
+  ): fp8.Recipe;
+  Fp8Linear: new (options: {
+    inFeatures: number;
+    outFeatures: number;
+    recipe: fp8.Recipe;
+  }) => {
+    forward(
+      input: Float32Array | QuantizedTensor,
+      weight: Float32Array,
+      options?: { out?: Float32Array },
+    ): Float32Array;
+    backward(
+      gradient: Float32Array | QuantizedTensor,
+      options?: { inputGradient?: Float32Array; weightGradient?: Float32Array; addWeightGradient?: boolean },
+    ): { inputGradient: Float32Array; weightGradient: Float32Array };
+    invalidate(): void;
+    step(): void;
+    readonly kept: { readonly bytes: number; readonly bf16Bytes: number } | undefined;
+  };
+}
+
 interface NodeContract {
   openCheckpoint(path: string): Promise<Checkpoint>;
   convertCheckpoint(options: {
@@ -116,4 +145,5 @@ interface NodeContract {
 }
 
 fp8 satisfies Contract;
+fp8 satisfies LinearContract;
 node satisfies NodeContract;

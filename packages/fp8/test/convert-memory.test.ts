@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { convertCheckpoint } from '@moestack/fp8/node';
+import { convertCheckpoint, inspectCheckpoint } from '@moestack/fp8/node';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
 const cols = 2048;
@@ -59,6 +59,28 @@ test.each(['bf16', 'fp8-block'] as const)(
       growth.push(Math.round((peak - before) / 2 ** 20));
     }
     // 32 and 128 MiB of codes, 64 and 256 MiB of BF16, against buffers of at most 16 MiB and garbage of two pieces.
+    expect(growth[1]).toBeLessThan(48);
+    expect(growth[2]).toBeLessThan(48);
+  },
+  60_000,
+);
+
+test.each([true, false])(
+  'memory does not grow with the tensor inspected (FP8: %s)',
+  async (fp8) => {
+    const growth: number[] = [];
+    for (const [i, rows] of [1024, 4096, 16_384].entries()) {
+      const from = await sparseModel(join(root, `from${i}`), rows, fp8);
+      const before = process.memoryUsage().rss;
+      let peak = before;
+      await inspectCheckpoint(from, {
+        onProgress: () => {
+          peak = Math.max(peak, process.memoryUsage().rss);
+        },
+      });
+      growth.push(Math.round((peak - before) / 2 ** 20));
+    }
+    // 8 and 32 MiB of codes, 16 and 64 MiB of BF16, against a million elements at a time and garbage.
     expect(growth[1]).toBeLessThan(48);
     expect(growth[2]).toBeLessThan(48);
   },

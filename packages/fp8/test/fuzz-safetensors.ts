@@ -100,7 +100,8 @@ function readFile(file: Uint8Array): void {
   }
 }
 
-function mutate(input: Uint8Array, below: (limit: number) => number): Uint8Array {
+/** Up to three edits that break bytes, structure or numbers of a file; the length prefix is repaired where it can be. */
+export function mutate(input: Uint8Array, below: (limit: number) => number): Uint8Array {
   let bytes = input;
   for (let edits = 1 + below(3); edits > 0; edits--) {
     const at = below(bytes.length + 1);
@@ -209,7 +210,7 @@ function text(characters: string): Uint8Array {
 }
 
 /** mulberry32: uniform doubles in [0, 1). */
-function generator(seed: number): () => number {
+export function generator(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;

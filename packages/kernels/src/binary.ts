@@ -1,10 +1,13 @@
+import type { WidenExports } from './bf16-kernels.js';
 import { KernelsError } from './errors.js';
+import type { Fp8Exports } from './fp8-exports.js';
 import { privateMemoryBinary, sharedMemoryBinary } from './kernels.wasm.js';
 import type { LogitStatsExports } from './logit-stats-kernels.js';
 import { type WasmMemory, type WasmModule, webAssembly } from './web-assembly.js';
 
 /** Exports of the binary; addresses and strides in bytes. See `assembly/` for what each argument means. */
 export interface KernelExports extends LogitStatsExports {
+export interface KernelExports extends Fp8Exports, WidenExports {
   add(x: number, y: number, out: number, n: number): void;
   addScaled(x: number, scale: number, out: number, n: number): void;
   anyE4m3Nan(p: number, n: number): number;
@@ -30,6 +33,27 @@ export interface KernelExports extends LogitStatsExports {
     scratch: number,
   ): void;
   causalScratchBytes(qkDims: number, vDims: number, length: number): number;
+  exp64(x: number, out: number, n: number, table: number): void;
+  gate(
+    logits: number,
+    bias: number,
+    table: number,
+    tokens: number,
+    experts: number,
+    groups: number,
+    keep: number,
+    topK: number,
+    softmax: number,
+    terms: number,
+    normalize: number,
+    scale: number,
+    indices: number,
+    weights: number,
+    chosen: number,
+    counts: number,
+    scratch: number,
+  ): void;
+  gateScratchBytes(experts: number, groups: number, keep: number, topK: number): number;
   latentAttention(
     q: number,
     cache: number,

@@ -1,5 +1,6 @@
 import { Command, CommanderError, Option } from 'commander';
 import { integer, seconds } from './arguments.js';
+import type { TextInput } from './commands/fp8/number-input.js';
 import type { ServeOptions } from './commands/serve.js';
 import { CliError } from './errors.js';
 import { type CliStreams, Reporter } from './reporter.js';
@@ -8,6 +9,8 @@ import { abortOnSignal, type SignalSource } from './shutdown.js';
 /** What the command line needs around it. */
 export interface CliEnvironment extends CliStreams {
   readonly signals: SignalSource;
+  /** Where commands that take text look for it when the command line holds none. */
+  readonly stdin?: TextInput;
   /** Ends the process when a second signal says that it takes too long. */
   readonly forceExit?: (signal: NodeJS.Signals) => void;
 }
@@ -29,34 +32,47 @@ Examples:
  * Runs a command line.
  *
  * @param args - the arguments after the program's name.
- * @returns the exit code: 0, or 1 after an error that was reported.
+ * @returns the exit code: 0, 1 after an error that was reported, 130 after work that a signal ended unfinished.
  */
 export async function runCli(args: readonly string[], environment: CliEnvironment): Promise<number> {
   const reporter = new Reporter(environment, args.includes('--json'));
   const { signals, forceExit } = environment;
+  let program: Command | undefined;
   const interrupt = abortOnSignal(signals, forceExit === undefined ? {} : { force: forceExit });
   try {
-    await createProgram(environment, reporter, interrupt.signal).parseAsync(withoutSeparator(args), {
-      from: 'user',
-    });
+    const words = withoutSeparator(args);
+    program = createProgram(environment, reporter, interrupt.signal);
+    const fp8 = program.command('fp8').description('FP8 numerics: checkpoints, formats, accumulation');
+    if (words[0] === 'fp8') {
+      // Only here, so that no other command waits for what these import.
+      const { addFp8Commands } = await import('./fp8-program.js');
+      const { stdin } = environment;
+      addFp8Commands(fp8, { reporter, signal: interrupt.signal, stdin });
+    }
+    await program.parseAsync(words, { from: 'user' });
     return 0;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
-    if (interrupt.signal.aborted) return 0;
-    reporter.error(error instanceof CommanderError ? usageError(error) : error);
+    if (interrupt.signal.aborted) {
+      // A server that is told to stop has done its work; a conversion has not.
+      if (args[0] !== 'fp8') return 0;
+      reporter.error(interrupted(error));
+      return 130;
+    }
+    reporter.error(error instanceof CommanderError ? usageError(error, commandPath(program, args)) : error);
     return 1;
   } finally {
     interrupt.dispose();
   }
 }
 
-function createProgram(streams: CliStreams, reporter: Reporter, signal: AbortSignal): Command {
+function createProgram(environment: CliEnvironment, reporter: Reporter, signal: AbortSignal): Command {
   const program = new Command('moestack')
-    .description('Serve DeepSeek-V3-architecture models on this machine, with an OpenAI-compatible API.')
-    .addHelpText('after', '\nExamples:\n  $ moestack serve\n  $ moestack doctor')
+    .description('Serve DeepSeek-V3-architecture models on this machine, and work with their FP8 numerics.')
+    .addHelpText('after', '\nExamples:\n  $ moestack serve\n  $ moestack doctor\n  $ moestack fp8 formats')
     .exitOverride()
     .configureOutput({
-      writeOut: (text) => streams.stdout.write(text),
+      writeOut: (text) => environment.stdout.write(text),
       // Errors are reported once, by `runCli`.
       writeErr: () => undefined,
     });
@@ -119,11 +135,32 @@ function withoutSeparator(args: readonly string[]): string[] {
   return args.filter((arg, index) => !(arg === '--' && index <= 1));
 }
 
-function usageError(error: CommanderError): CliError {
+/** The command that `args` ask for, as far as it exists: `moestack fp8 convert`. */
+function commandPath(program: Command | undefined, args: readonly string[]): string {
+  const names = ['moestack'];
+  let command = program;
+  for (const arg of args) {
+    command = command?.commands.find((candidate) => candidate.name() === arg);
+    if (command === undefined) break;
+    names.push(arg);
+  }
+  return names.join(' ');
+}
+
+function usageError(error: CommanderError, path: string): CliError {
   return new CliError({
     code: `cli/${error.code.replace(/^commander\./, '')}`,
     message: error.message.replace(/^error: /, ''),
-    remedy: 'see moestack --help, or moestack serve --help',
+    remedy: `see ${path} --help`,
     cause: error,
+  });
+}
+
+function interrupted(cause: unknown): CliError {
+  return new CliError({
+    code: 'cli/interrupted',
+    message: 'interrupted before the end',
+    remedy: 'run the same command again; a conversion goes on where it ended',
+    cause,
   });
 }

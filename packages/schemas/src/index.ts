@@ -1,12 +1,38 @@
 export {
+  BenchmarkDataset,
+  BenchmarkFigure,
+  BenchmarkInterval,
+  BenchmarkRecord,
+  BenchmarkSlice,
+  BenchmarkSubject,
+} from './benchmark-record.js';
+export {
   BenchmarkMachine,
   BenchmarkRatio,
   BenchmarkReport,
   BenchmarkRow,
 } from './benchmark-report.js';
+export {
+  BinadeHistogram,
+  CheckpointInspection,
+  CodeStatistics,
+  ErrorStatistics,
+  ScaleStatistics,
+  TensorInspection,
+  ValueStatistics,
+} from './checkpoint-inspection.js';
 export * from './errors.js';
 export { GenerationConfig } from './generation-config.js';
 export { type JsonSchema, persistedSchemas, toJsonSchema } from './json-schema.js';
+export { MAX_TRACE_RECORDS, RoutingTrace, RoutingTraceRecord } from './routing-trace.js';
+export {
+  decodeSidecar,
+  encodeSidecar,
+  MAX_SIDECAR_HEADER_BYTES,
+  type SidecarArray,
+  SidecarError,
+  type SidecarTensor,
+} from './sidecar.js';
 export {
   decodeBase64,
   encodeBase64,

@@ -1,10 +1,20 @@
 import { z } from 'zod';
+import { BenchmarkRecord } from './benchmark-record.js';
 import { BenchmarkReport } from './benchmark-report.js';
+import { CheckpointInspection } from './checkpoint-inspection.js';
 import { GenerationConfig } from './generation-config.js';
+import { RoutingTrace } from './routing-trace.js';
 import { TokenUsage } from './usage.js';
 
 /** Every schema that is written to or read from files, by name. */
-export const persistedSchemas = { BenchmarkReport, GenerationConfig, TokenUsage } as const;
+export const persistedSchemas = {
+  BenchmarkRecord,
+  BenchmarkReport,
+  CheckpointInspection,
+  GenerationConfig,
+  RoutingTrace,
+  TokenUsage,
+} as const;
 
 /** A JSON Schema document (draft 2020-12) as plain data. */
 export type JsonSchema = Record<string, unknown>;
