@@ -6,8 +6,7 @@ import type { LogitStatsExports } from './logit-stats-kernels.js';
 import { type WasmMemory, type WasmModule, webAssembly } from './web-assembly.js';
 
 /** Exports of the binary; addresses and strides in bytes. See `assembly/` for what each argument means. */
-export interface KernelExports extends LogitStatsExports {
-export interface KernelExports extends Fp8Exports, WidenExports {
+export interface KernelExports extends Fp8Exports, LogitStatsExports, WidenExports {
   add(x: number, y: number, out: number, n: number): void;
   addScaled(x: number, scale: number, out: number, n: number): void;
   anyE4m3Nan(p: number, n: number): number;
