@@ -49,13 +49,20 @@ export async function runCli(args: readonly string[], environment: CliEnvironmen
       const { stdin } = environment;
       addFp8Commands(fp8, { reporter, signal: interrupt.signal, stdin });
     }
+    const detect = program
+      .command('detect')
+      .description('AI-written text: verdicts, evaluation, data audits');
+    if (words[0] === 'detect') {
+      const { addDetectCommands } = await import('./detect-program.js');
+      addDetectCommands(detect, { reporter, signal: interrupt.signal, stdin: environment.stdin });
+    }
     await program.parseAsync(words, { from: 'user' });
     return 0;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
     if (interrupt.signal.aborted) {
       // A server that is told to stop has done its work; a conversion has not.
-      if (args[0] !== 'fp8') return 0;
+      if (args[0] !== 'fp8' && args[0] !== 'detect') return 0;
       reporter.error(interrupted(error));
       return 130;
     }
