@@ -49,6 +49,7 @@ Examples:
 /** Adds what `moestack detect` can do. */
 export function addDetectCommands(detect: Command, { reporter, signal, stdin }: DetectCommandContext): void {
   detect
+    .enablePositionalOptions()
     .argument('[files...]', 'texts, or source files; - is standard input')
     .option(
       '--alpha <rate>',

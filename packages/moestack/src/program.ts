@@ -54,6 +54,8 @@ export async function runCli(args: readonly string[], environment: CliEnvironmen
       .description('AI-written text: verdicts, evaluation, data audits');
     if (words[0] === 'detect') {
       const { addDetectCommands } = await import('./detect-program.js');
+      // Options after a subcommand are the subcommand's, also where `detect` has one of that name.
+      program.enablePositionalOptions();
       addDetectCommands(detect, { reporter, signal: interrupt.signal, stdin: environment.stdin });
     }
     await program.parseAsync(words, { from: 'user' });
