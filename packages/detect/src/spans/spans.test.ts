@@ -1,7 +1,8 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { sharedTexts } from '../../test/shared-texts.js';
 import { detectSpans, segmentEvidence } from './index.js';
 import { textUnits } from './text-units.js';
 
@@ -71,8 +72,7 @@ describe('textUnits', () => {
   });
 });
 
-const shared = process.env['MOESTACK_SHARED'] ?? resolve(import.meta.dirname, '../../../../../../shared');
-const file = join(shared, 'golden/detect/texts/prose.jsonl');
+const folder = sharedTexts();
 
 describe('detectSpans', () => {
   it('sets code apart and keeps offsets of the text', () => {
@@ -90,8 +90,8 @@ describe('detectSpans', () => {
   });
 
   // The texts have no licence to be in the repository.
-  it.skipIf(!existsSync(file))('finds where evaluation-only human texts turn into AI ones', () => {
-    const rows = readFileSync(file, 'utf8')
+  it.skipIf(folder === undefined)('finds where evaluation-only human texts turn into AI ones', () => {
+    const rows = readFileSync(join(folder ?? '', 'prose.jsonl'), 'utf8')
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line) as { pair: string; domain: string; label: string; text: string })
