@@ -16,6 +16,7 @@ const entries = [
   'placement',
   'placement/interop',
   'placement/report',
+  'detect',
 ];
 for (const name of entries) {
   const [folder, file = 'index'] = name.split('/');

@@ -4,6 +4,7 @@ export { linear, linearScratchBytes } from './linear';
 export { anyE4m3Nan, packPanels } from './panels';
 export { quantizeActivations } from './quantize';
 export { linearTransposed, transposedScratchBytes } from './transposed';
+export { logitMaxima, logitsAbove, logitSums } from './logit-stats';
 export { exp64, gate, gateScratchBytes } from './gate';
 export { decodeFp8, encodeFp8, encodeTiles, tileAmax, tileScales } from './fp8-convert';
 export { segmentProduct } from './fp8-matmul';

@@ -3,6 +3,7 @@ import {
   Arena,
   type KernelStats,
   Kernels,
+  LogitStatsKernels,
   type Weight,
   type WeightData,
   type WeightFormat,
@@ -162,3 +163,15 @@ export const attachArena: (memory: Memory) => ArenaContract = Arena.attach;
 export const makeKernels = (arena: Arena): KernelsContract => new Kernels(arena);
 export const formats: WeightFormat[] = ['f32', 'bf16', 'e4m3fn'];
 export type Stats = KernelStats extends { calls: number; gemmRows: number; gemmMacs: number } ? true : never;
+
+interface LogitStatsContract {
+  logitStats(
+    observer: Float32Array | undefined,
+    performer: Float32Array,
+    vocabulary: number,
+    token: number,
+    inverseTemperature: number,
+    out: Float64Array,
+  ): void;
+}
+export const makeLogitStats = (arena: Arena): LogitStatsContract => new LogitStatsKernels(arena);

@@ -28,4 +28,10 @@ export const commandGroups: readonly CommandGroup[] = [
     description: 'expert placement: plans, engine files, replay',
     add: async (command, context) => (await import('./place-program.js')).addPlaceCommands(command, context),
   },
+  {
+    name: 'detect',
+    description: 'AI-written text: verdicts, evaluation, data audits',
+    add: async (command, context) =>
+      (await import('./detect-program.js')).addDetectCommands(command, context),
+  },
 ];

@@ -6,6 +6,7 @@ export { ceilPowerOfTwo, decodeBf16, decodeE4m3, encodeE4m3, roundBf16 } from '.
 export { decodeFp8, encodeFp8, quantizeTiles, segmentProduct } from './fp8.js';
 export { gate } from './gate.js';
 export { gemm, linear, linearTransposed, linearW8A8 } from './linear.js';
+export { logitStats } from './logit-stats.js';
 export { quantizeActivations } from './quantize.js';
 export { decodeF16, encodeBf16, encodeF16, packBf16, reduce, unpackBf16 } from './reduce.js';
 export { addRowBf16, addScaledRowBf16 } from './row-sum.js';

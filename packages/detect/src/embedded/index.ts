@@ -1,0 +1,6 @@
+export {
+  type EmbeddedModelOptions,
+  type EmbeddedPairOptions,
+  loadEmbeddedModel,
+  loadEmbeddedPair,
+} from './embedded-model.js';

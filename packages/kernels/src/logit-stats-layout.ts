@@ -1,0 +1,2 @@
+/** Doubles that {@link LogitStatsKernels.logitStats} writes. */
+export const LOGIT_STATS_LENGTH = 11;
