@@ -1,5 +1,7 @@
 import { EventEmitter } from 'node:events';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
@@ -161,6 +163,65 @@ describe('plan', () => {
       layerIds: [0, 1, 2],
     });
   });
+});
+
+describe('other sources', () => {
+  it('plans from a folder with statistics of TensorRT-LLM, layers by their index in the model', async () => {
+    const folder = await mkdtemp(join(root, 'statistics-'));
+    await writeFile(join(folder, 'meta_info.json'), '{"num_experts":4,"num_experts_per_token":2}');
+    for (const rank of [0, 1]) await writeFile(join(folder, `rank${rank}.safetensors`), statistics(rank));
+    const planned = await result(
+      'plan',
+      folder,
+      '--gpus',
+      '2',
+      '--out',
+      file('trt.yaml'),
+      '--format',
+      'tensorrt-llm',
+    );
+    expect(planned).toMatchObject({ source: 'TensorRT-LLM, 1 iteration', layers: [3, 4] });
+    expect(readTensorRtLlm(await bytes('trt.yaml')).slots.layerIds).toEqual([3, 4]);
+  });
+
+  it('records a running SGLang server', async () => {
+    const directory = await mkdtemp(join(root, 'records-'));
+    const server = createServer(async (request, response) => {
+      if (request.url === '/dump_expert_distribution_record') {
+        await copyFile(stat, join(directory, 'expert_distribution_recorder_1764000000.5.pt'));
+      }
+      response
+        .writeHead(/^\/(start|stop|dump)_expert_distribution_record$/.test(request.url ?? '') ? 200 : 404)
+        .end('ok');
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    try {
+      const { port } = server.address() as AddressInfo;
+      const to = ['--directory', directory, '--seconds', '0.02', '--out', file('recorded.json')];
+      const { code, stdout, stderr } = await run('record', `http://127.0.0.1:${port}`, ...to);
+      expect(code, stderr).toBe(0);
+      expect(stdout).toMatch(/^stat, \d steps: 4 layers, 16 experts, \d+ routed tokens\n/);
+      expect(decodeLoad(await readFile(file('recorded.json'), 'utf8'))).toMatchObject({
+        layers: 4,
+        experts: 16,
+      });
+    } finally {
+      server.closeAllConnections();
+      server.close();
+    }
+  });
+
+  /** Counts of one iteration of layers 3 and 4. */
+  function statistics(rank: number): Uint8Array {
+    const tensor = (at: number) => ({ dtype: 'I32', shape: [4], data_offsets: [at, at + 16] });
+    const header = JSON.stringify({ '0_3': tensor(0), '0_4': tensor(16) });
+    const counts = Int32Array.of(1, 2, 3 + rank, 4, 5, 6, 7 + rank, 8);
+    return Buffer.concat([
+      new Uint8Array(BigUint64Array.of(BigInt(header.length)).buffer),
+      Buffer.from(header),
+      new Uint8Array(counts.buffer),
+    ]);
+  }
 });
 
 describe('compare', () => {

@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -58,6 +60,34 @@ it('plans from a dump, and converts the plan for another engine', async () => {
     replicas: 24,
   });
   expect(await readFile(yaml, 'utf8')).toMatch(/^initial_global_assignments:\n {2}3: \[/);
+});
+
+it('tells the server to stop recording when it is interrupted, and exits with 130', async () => {
+  const calls: string[] = [];
+  let started: () => void = () => undefined;
+  const recording = new Promise<void>((resolve) => {
+    started = resolve;
+  });
+  const server = createServer((request, response) => {
+    calls.push(request.url ?? '');
+    response.end('ok');
+    started();
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  const child = spawn(
+    process.execPath,
+    [cli, 'place', 'record', `http://127.0.0.1:${port}`, '--directory', root],
+    {
+      env: { ...process.env, NODE_OPTIONS: '' },
+      stdio: ['ignore', 'ignore', 'ignore'],
+    },
+  );
+  await recording;
+  child.kill('SIGINT');
+  expect(await once(child, 'close')).toEqual([130, null]);
+  expect(calls).toEqual(['/start_expert_distribution_record', '/stop_expert_distribution_record']);
+  server.close();
 });
 
 it('fails with code 1 and one line of JSON', async () => {

@@ -144,6 +144,7 @@ describe('files of engines', () => {
     expect(yaml('num_slots: 2\n')).toThrow('initial_global_assignments');
     expect(yaml('a: &a [1]\nb: *a\nnum_slots: 1\n')).toThrow(/alias/i);
     expect(yaml('num_slots: [')).toThrow('YAML');
+    expect(() => readTensorRtLlm(new Uint8Array(2 ** 24 + 1))).toThrow('at most 16777216 bytes');
   });
 });
 

@@ -18,6 +18,8 @@ export const limits = {
   dimensions: 8,
   safetensorsHeaderBytes: 33_554_432,
   textBytes: 268_435_456,
+  /** YAML takes its parser far longer than JSON; 61 layers of 320 slots are 0.1 MB. */
+  yamlBytes: 16_777_216,
   layers: 4096,
   experts: 65_536,
   replicas: 1_048_576,

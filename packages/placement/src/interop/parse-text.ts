@@ -6,10 +6,10 @@ interface Schema<T> {
 }
 
 /** UTF-8 text of a file of bounded length. */
-export function decodeText(bytes: Uint8Array, what: string): string {
-  if (bytes.length > limits.textBytes) {
+export function decodeText(bytes: Uint8Array, what: string, most: number = limits.textBytes): string {
+  if (bytes.length > most) {
     throw badFile(
-      `expected ${what} of at most ${limits.textBytes} bytes, got ${bytes.length}`,
+      `expected ${what} of at most ${most} bytes, got ${bytes.length}`,
       bytes.length,
       'shorten it',
     );

@@ -1,7 +1,7 @@
 import { TensorRtLlmLoadBalancer } from '@moestack/schemas';
 import { Document, parse, visit } from 'yaml';
 import { type EngineSlots, engineSlots } from './engine-slots.js';
-import { badFile } from './limits.js';
+import { badFile, limits } from './limits.js';
 import { rowsOf } from './number-grid.js';
 import { decodeText, parseSchema } from './parse-text.js';
 
@@ -14,7 +14,7 @@ export interface TensorRtLlmBalancer {
 
 /** Reads the YAML of TensorRT-LLM's load balancer; layers carry their index in the model. */
 export function readTensorRtLlm(bytes: Uint8Array): TensorRtLlmBalancer {
-  const text = decodeText(bytes, 'a load balancer configuration');
+  const text = decodeText(bytes, 'a load balancer configuration', limits.yamlBytes);
   let data: unknown;
   try {
     data = parse(text, { maxAliasCount: 0, schema: 'core', prettyErrors: false, logLevel: 'error' });

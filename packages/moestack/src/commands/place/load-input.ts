@@ -58,11 +58,16 @@ export function countsOf(file: EnginePath): EngineLoad | undefined {
 }
 
 function describe(file: EnginePath): string {
-  if (file.kind === 'statistics') return `TensorRT-LLM, ${file.statistics.iterations.length} iterations`;
+  if (file.kind === 'statistics')
+    return `TensorRT-LLM, ${counted(file.statistics.iterations.length, 'iteration')}`;
   if (file.format === 'moestack') return 'moestack load';
   const record = file.kind === 'load' ? file.record : undefined;
   if (record === undefined) return 'SGLang counts';
-  return `SGLang ${record.mode}, ${record.steps} ${record.mode === 'stat' ? 'steps' : 'forward passes'}`;
+  return `SGLang ${record.mode}, ${record.mode === 'stat' ? counted(record.steps, 'step') : counted(record.steps, 'forward pass', 'es')}`;
+}
+
+function counted(count: number, noun: string, plural = 's'): string {
+  return `${count} ${noun}${count === 1 ? '' : plural}`;
 }
 
 /** The map in force that a file holds, for the layers that were recorded. */
