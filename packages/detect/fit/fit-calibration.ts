@@ -9,6 +9,7 @@ import {
   type UnitLevels,
 } from '../src/embedded-model/calibration.js';
 import { conformalThreshold } from '../src/evaluation/thresholds.js';
+import { CONTINUATION_WEIGHT } from './fit-prose-model.js';
 import { type OutOfFold, PIECE_WORDS } from './out-of-fold.js';
 import type { FitText } from './texts.js';
 
@@ -26,10 +27,8 @@ export function fitCalibration(
   pieces: readonly PiecesOfText[],
 ): ProseCalibration {
   const sample = rows.map((row) => toPoint(row));
-  const [a, b, c] = newton(
-    sample,
-    sample.map(() => 1),
-  );
+  const weightOf = ({ text }: OutOfFold): number => (text.isContinuation ? CONTINUATION_WEIGHT : 1);
+  const [a, b, c] = newton(sample, rows.map(weightOf));
   const groups = [...new Set(rows.map(({ text }) => text.group))];
   const random = generator(SEED);
   const fits: number[][] = [];
@@ -42,7 +41,7 @@ export function fitCalibration(
     fits.push(
       newton(
         sample,
-        rows.map(({ text }) => times.get(text.group) ?? 0),
+        rows.map((row) => weightOf(row) * (times.get(row.text.group) ?? 0)),
       ),
     );
   }

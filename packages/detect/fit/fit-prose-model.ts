@@ -12,8 +12,11 @@ import { styleFeatures } from '../src/embedded-model/style-features.js';
 import { fitLogistic } from './logistic.js';
 import type { FitText } from './texts.js';
 
-/** Weight of base-model continuations: they carry their human beginning's style and would teach noise. */
-const CONTINUATION_WEIGHT = 0.3;
+/**
+ * Weight of base-model continuations: they carry their human beginning's style and would teach noise. In the calibration it stands for
+ * how rare they are: at 0.3, out-of-fold calibration errors stay small from none to a quarter of them among AI texts.
+ */
+export const CONTINUATION_WEIGHT = 0.3;
 const STYLE_L2 = 50;
 const GRAM_L2 = 0.3;
 const MINIMUM_TEXTS = 2;

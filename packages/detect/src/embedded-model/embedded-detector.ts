@@ -54,6 +54,8 @@ export interface PieceScore {
 const ENGLISH = { latinLetters: 0.8, functionWords: 0.15 } as const;
 /** A text is code from here on; prose of the fitting data stays below, code above: see the model card. */
 const CODE = 1.5;
+/** Longest piece that is read; features are made for about a tenth of it. */
+const MAXIMUM_PIECE = 10_000;
 /** Between even odds and the threshold nothing is said. */
 const HUMAN_BELOW = 0.5;
 
@@ -96,7 +98,8 @@ export function createEmbeddedDetector(defaults: DetectTextOptions = {}): Embedd
     scorePiece: (piece) => {
       checkText(piece);
       const words = countWords(piece);
-      const { scored } = scoreWindow(piece, { start: 0, end: piece.length, words }, model);
+      const window = { start: 0, end: Math.min(piece.length, MAXIMUM_PIECE), words };
+      const { scored } = scoreWindow(piece.slice(0, MAXIMUM_PIECE), window, model);
       const { logit, probability } = calibrate(scored.score, words, packed.calibration);
       const reason = domainReason(scored.kind, scored, words, packed.calibration);
       const inDomain = reason === undefined;

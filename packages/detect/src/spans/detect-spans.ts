@@ -43,7 +43,9 @@ export interface SpanReport {
   readonly overall: Verdict;
 }
 
-const MAXIMUM_UNITS = 2_000;
+/** Longer documents have longer units, of which the beginning is scored: time grows little, and the borders get coarser. */
+const MAXIMUM_UNITS = 600;
+const MAXIMUM_UNIT_CHARACTERS = 2_500;
 
 let shared: EmbeddedDetector | undefined;
 
@@ -65,8 +67,10 @@ export function detectSpans(text: string, options: SpanOptions = {}): SpanReport
   const overall = detector.detect(text, { alpha });
   const { levels } = detector;
   const unitWords = Math.max(levels.words, Math.ceil(overall.words / MAXIMUM_UNITS));
-  const units = textUnits(text, unitWords).map((unit): SpanUnit => {
-    const { score, isForeign } = detector.scorePiece(text.slice(unit.start, unit.end));
+  const longest = Math.max(4_000, Math.ceil(text.length / MAXIMUM_UNITS));
+  const units = textUnits(text, unitWords, longest).map((unit): SpanUnit => {
+    const end = Math.min(unit.end, unit.start + MAXIMUM_UNIT_CHARACTERS);
+    const { score, isForeign } = detector.scorePiece(text.slice(unit.start, end));
     return { ...unit, score, isProse: !isForeign };
   });
   const penalty = options.penalty ?? 1 + Math.log(Math.max(1, units.length));

@@ -89,6 +89,16 @@ describe('detectSpans', () => {
     expect(spans[0]!.start).toBe(0);
   });
 
+  it.each([
+    ['one word', 'a'.repeat(10_000_000)],
+    ['short lines', 'a b.\n'.repeat(2_000_000)],
+    ['lone surrogates', '\ud800 '.repeat(1_000_000)],
+  ])('takes megabytes of %s', (_, text) => {
+    const { spans } = detectSpans(text);
+    expect(spans.length).toBeGreaterThan(0);
+    for (const { verdict } of spans) expect(Number.isFinite(verdict.score)).toBe(true);
+  });
+
   // The texts have no licence to be in the repository.
   it.skipIf(folder === undefined)('finds where evaluation-only human texts turn into AI ones', () => {
     const rows = readFileSync(join(folder ?? '', 'prose.jsonl'), 'utf8')

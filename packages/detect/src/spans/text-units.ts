@@ -1,12 +1,12 @@
 import { countWords, isSpace, type TextWindow } from '../embedded-model/text-windows.js';
 
-const LONGEST_CHARACTERS = 4_000;
-
 /**
  * Cuts a text into units of whole sentences or lines with at least `words` words each (the last may have fewer), in order, that
  * cover everything but white space between them.
+ *
+ * @param longest - characters after which a unit ends at the next white space
  */
-export function textUnits(text: string, words: number): TextWindow[] {
+export function textUnits(text: string, words: number, longest: number = 4_000): TextWindow[] {
   const units: TextWindow[] = [];
   let start = skipSpace(text, 0);
   let count = 0;
@@ -19,7 +19,7 @@ export function textUnits(text: string, words: number): TextWindow[] {
     const sentenceEnds = /[.!?][)"'\]’”]*$/.test(text.slice(Math.max(wordStart, at - 8), at));
     const lineEnds = text.slice(at, Math.min(next, at + 200)).includes('\n');
     // Text without sentences still ends somewhere.
-    const overdue = count >= 3 * words || at - start > LONGEST_CHARACTERS;
+    const overdue = count >= 3 * words || at - start > longest;
     if ((count >= words && (sentenceEnds || lineEnds)) || overdue) {
       units.push({ start, end: at, words: count });
       start = next;
