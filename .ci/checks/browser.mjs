@@ -8,12 +8,13 @@ const cache = join(root, 'node_modules', '.cache');
 mkdirSync(cache, { recursive: true });
 const work = mkdtempSync(join(cache, 'browser-'));
 
-for (const name of ['schemas', 'kernels', 'fp8', 'routing']) {
+for (const name of ['schemas', 'kernels', 'fp8', 'routing', 'collectives/cost']) {
+  const [folder, file = 'index'] = name.split('/');
   // An entry inside the package resolves its own name and its dependencies as an application would.
-  const entry = join(work, `${name}.js`);
+  const entry = join(work, `${folder}.js`);
   writeFileSync(
     entry,
-    `import * as entry from ${JSON.stringify(join(root, 'packages', name, 'dist/index.js'))};\nglobalThis.entry = entry;\n`,
+    `import * as entry from ${JSON.stringify(join(root, 'packages', folder, 'dist', `${file}.js`))};\nglobalThis.entry = entry;\n`,
   );
   const found = [];
   await build({

@@ -76,7 +76,7 @@ export function parseQuantizationConfig(file: string, json: Uint8Array): Checkpo
   scanner.skipValue();
   scanner.end();
   // The scanner has bounded depth and checked the syntax.
-  const config = JSON.parse(new TextDecoder().decode(json.slice())) as unknown;
+  const config = JSON.parse(new TextDecoder().decode(new Uint8Array(json))) as unknown;
   const quantization = property(config, 'quantization_config');
   const method = property(quantization, 'quant_method');
   const block = property(quantization, 'weight_block_size') ?? DEFAULT_WEIGHT_BLOCK;
