@@ -27,8 +27,8 @@ export class RowSum {
   }
 
   /**
-   * Adds `weights[index]` times the row at byte `offset`: the product is rounded, then the sum. The weight is read here, since a
-   * fraction passed between functions is a heap object.
+   * Adds `weights[index]` times the row at byte `offset`: the product is rounded, then the sum. Takes the array, since a fraction
+   * passed from function to function is a heap object.
    */
   addScaled(buffer: MessageBuffer, offset: number, weights: Float32Array, index: number): void {
     this.#load(buffer, offset);
