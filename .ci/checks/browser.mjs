@@ -13,6 +13,7 @@ const entries = [
   'kernels',
   'fp8',
   'routing',
+  'collectives/cost',
   'placement',
   'placement/interop',
   'placement/report',

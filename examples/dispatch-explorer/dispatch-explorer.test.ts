@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { decodeRoutingTrace, encodeRoutingTrace } from '@moestack/routing/trace';
 import { Int32Base64, TrafficReport } from '@moestack/schemas';
 import { afterAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
@@ -71,6 +72,22 @@ describe('dispatch-explorer', () => {
     }
   });
 
+  it('reads the arrays of a trace from its sidecar', async () => {
+    const text = readFileSync(new URL('traces/synthetic.json', import.meta.url), 'utf8');
+    const { json, sidecar } = await encodeRoutingTrace(await decodeRoutingTrace(text), {
+      sidecar: 'arrays.safetensors',
+    });
+    const file = join(folder, 'trace.json');
+    writeFileSync(file, json);
+    const missing = run('--trace', file);
+    expect(missing.status).toBe(2);
+    expect(missing.stderr).toContain('arrays.safetensors');
+    writeFileSync(join(folder, 'arrays.safetensors'), sidecar!);
+    const { status, stdout } = run('--trace', file, '--json');
+    expect(status).toBe(0);
+    expect(stdout).toBe(run('--json').stdout);
+  });
+
   it('says what is wrong with its input', () => {
     const bad = join(folder, 'bad.json');
     writeFileSync(bad, '{"kind":"other"}');
@@ -79,7 +96,8 @@ describe('dispatch-explorer', () => {
       [['--nodes', 'x'], 'expected an integer from 1 to 64 for --nodes, got x'],
       [['--nodes', '64'], 'at most 64 ranks'],
       [['--payload', 'fp4'], 'f32, bf16 or fp8'],
-      [['--trace', bad], 'not a routing trace'],
+      [['--trace', bad], 'expected a routing trace, got at schemaVersion'],
+      [['--layer', 'x'], 'expected an integer from 0 to 65535 for --layer, got x'],
       [['--layer', '9'], 'no record of layer 9; the file has step 0 layer 0'],
     ] as const) {
       const { status, stderr } = run(...options);

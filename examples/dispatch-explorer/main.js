@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { explore } from './explore.js';
@@ -16,10 +16,10 @@ const usage = `node main.js [options]
   --out FILE              page to write (default: dispatch.html)
   --json                  print the traffic reports instead of text`;
 
-function integer(name, text, most) {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1 || value > most) {
-    throw new Error(`expected an integer from 1 to ${most} for --${name}, got ${text}`);
+function integer(name, text, least, most) {
+  const value = text.trim() === '' ? Number.NaN : Number(text);
+  if (!Number.isInteger(value) || value < least || value > most) {
+    throw new Error(`expected an integer from ${least} to ${most} for --${name}, got ${text}`);
   }
   return value;
 }
@@ -43,14 +43,14 @@ try {
     console.log(usage);
   } else {
     const which = {
-      ...(values.step === undefined ? {} : { step: Number(values.step) }),
-      ...(values.layer === undefined ? {} : { layer: Number(values.layer) }),
+      ...(values.step === undefined ? {} : { step: integer('step', values.step, 0, 2 ** 31) }),
+      ...(values.layer === undefined ? {} : { layer: integer('layer', values.layer, 0, 65_535) }),
     };
-    const trace = readTrace(JSON.parse(readFileSync(values.trace, 'utf8')), which);
+    const trace = await readTrace(values.trace, which);
     const result = await explore(trace, {
-      nodes: integer('nodes', values.nodes, 64),
-      ranksPerNode: integer('ranks-per-node', values['ranks-per-node'], 64),
-      hidden: integer('hidden', values.hidden, 16_384),
+      nodes: integer('nodes', values.nodes, 1, 64),
+      ranksPerNode: integer('ranks-per-node', values['ranks-per-node'], 1, 64),
+      hidden: integer('hidden', values.hidden, 1, 16_384),
       payload: values.payload,
     });
     writeFileSync(values.out, renderPage(result));

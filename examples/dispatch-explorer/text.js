@@ -83,7 +83,7 @@ export function formatText(result) {
   const lines = [
     `${tokens} tokens, top-${topK} of ${experts} experts, on ${nodes} nodes of ${ranksPerNode} ranks; rows of ${hidden} channels, ${payload}`,
     '',
-    `${''.padEnd(36)}${modes.map(({ mode }) => mode.padEnd(28)).join('')}`,
+    `${''.padEnd(36)}${modes.map(({ mode }) => mode.padEnd(28)).join('')}`.trimEnd(),
   ];
   for (const { label, values } of summaryRows(result)) {
     lines.push(

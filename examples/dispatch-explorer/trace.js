@@ -1,36 +1,33 @@
-import { Int32Base64 } from '@moestack/schemas';
-import { z } from 'zod';
+import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { decodeRoutingTrace } from '@moestack/routing/trace';
+import { RoutingTrace } from '@moestack/schemas';
 
 const MAX_TOKENS = 65_536;
 
-/** The parts of a moestack routing trace that matter here; everything else in the file passes. */
-const Trace = z.looseObject({
-  kind: z.literal('moestack.routing-trace'),
-  schemaVersion: z.literal(1),
-  experts: z.int().min(1).max(65_536),
-  topK: z.int().min(1).max(64),
-  records: z
-    .array(
-      z.looseObject({
-        step: z.int().min(0),
-        layer: z.int().min(0),
-        tokens: z.int().min(0).max(MAX_TOKENS),
-        indices: Int32Base64.optional(),
-      }),
-    )
-    .min(1),
-});
+/** Bytes of the sidecar that a trace names beside itself; undefined when it names none (or is no trace, which the decoder reports). */
+function readSidecar(file, text) {
+  let json;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  const name = RoutingTrace.shape.sidecar.safeParse(json?.sidecar).data?.file;
+  if (name === undefined) return undefined;
+  if (/[/\\]/.test(name)) throw new Error(`expected a sidecar beside the trace, got ${name}`);
+  return readFileSync(join(dirname(file), name));
+}
 
 /**
  * Selections of one step and layer of a trace.
  *
- * @param {unknown} json - the parsed file
+ * @param {string} file - JSON of the `RoutingTrace` schema of `@moestack/schemas`
  * @param {{ step?: number, layer?: number }} which - default: the first record
  */
-export function readTrace(json, which = {}) {
-  const parsed = Trace.safeParse(json);
-  if (!parsed.success) throw new Error(`not a routing trace:\n${z.prettifyError(parsed.error)}`);
-  const { experts, topK, records } = parsed.data;
+export async function readTrace(file, which = {}) {
+  const text = readFileSync(file, 'utf8');
+  const { experts, topK, records } = await decodeRoutingTrace(text, readSidecar(file, text));
   const record = records.find(
     ({ step, layer }) => (which.step ?? step) === step && (which.layer ?? layer) === layer,
   );
@@ -39,12 +36,9 @@ export function readTrace(json, which = {}) {
       .map((entry) => entry.join(' '))
       .join(' ');
     const known = records.slice(0, 8).map(({ step, layer }) => `step ${step} layer ${layer}`);
-    throw new Error(`no record of ${wanted}; the file has ${known.join(', ')}`);
+    throw new Error(`no record of ${wanted || 'any layer'}; the file has ${known.join(', ') || 'none'}`);
   }
-  const { tokens, indices } = record;
-  if (indices === undefined) throw new Error('the indices of this record are in a sidecar file; inline them');
-  if (indices.length !== tokens * topK) {
-    throw new Error(`expected ${tokens * topK} indices for ${tokens} tokens, got ${indices.length}`);
-  }
-  return { experts, topK, tokens, indices, step: record.step, layer: record.layer };
+  const { step, layer, tokens, indices } = record;
+  if (tokens > MAX_TOKENS) throw new Error(`expected at most ${MAX_TOKENS} tokens, got ${tokens}`);
+  return { experts, topK, tokens, indices, step, layer };
 }

@@ -1,7 +1,7 @@
 const WIDTH = 760;
 const HEIGHT = 240;
-const LEFT = 64;
-const BOTTOM = 24;
+const LEFT = 84;
+const BOTTOM = 28;
 
 /** A page with the imbalance over time and the last load of every expert, for both arms. */
 export function drawPage(result, options) {
@@ -19,22 +19,32 @@ export function drawPage(result, options) {
 <meta name="viewport" content="width=device-width">
 <title>Routing balance</title>
 <style>
-  :root { color-scheme: light dark; --none: #b4471c; --bias: #1667a8; --line: #8884; }
-  @media (prefers-color-scheme: dark) { :root { --none: #f0936a; --bias: #6fb5ee; } }
-  body { font: 15px/1.5 system-ui, sans-serif; max-width: 800px; margin: 2rem auto; padding: 0 1rem; }
-  svg { width: 100%; height: auto; } svg text { font-size: 11px; fill: currentColor; }
+  :root { color-scheme: light dark; --ground: #f6f7f9; --panel: #fff; --text: #16202c; --soft: #5b6673; --edge: #dde2e8;
+    --none: #b4471c; --bias: #1667a8; }
+  @media (prefers-color-scheme: dark) {
+    :root { --ground: #11151c; --panel: #1b2128; --text: #edf0f3; --soft: #9aa5b1; --edge: #2f3740; --none: #f0936a; --bias: #6fb5ee; }
+  }
+  body { font: 15px/1.5 system-ui, sans-serif; max-width: 800px; margin: 2rem auto; padding: 0 1rem; background: var(--ground); color: var(--text); }
+  h1 { font-size: 24px; margin: 0 0 8px; } h2 { font-size: 15px; margin: 0 0 10px; } p { margin: 0; }
+  section { background: var(--panel); border: 1px solid var(--edge); border-radius: 10px; padding: 14px 16px; margin: 16px 0; }
+  svg { display: block; width: 100%; height: auto; } svg text { font-size: 11px; fill: var(--soft); }
+  @media (max-width: 600px) { svg text { font-size: 16px; } }
   .none { stroke: var(--none); fill: var(--none); } .bias { stroke: var(--bias); fill: var(--bias); }
-  path { fill: none !important; stroke-width: 1.5; } rect { stroke: none; } .grid { stroke: var(--line); }
-  .key::before { content: "\\25A0 "; } .key.none { color: var(--none); } .key.bias { color: var(--bias); }
+  path { fill: none !important; stroke-width: 1.5; } rect { stroke: none; } .grid { stroke: var(--edge); }
+  .key { white-space: nowrap; margin-right: 14px; } .key::before { content: "\\25A0"; margin-right: 6px; } .key.none { color: var(--none); } .key.bias { color: var(--bias); }
 </style>
 <h1>Routing balance</h1>
-<p>${options.tokens} tokens a step choose ${result.topK} of ${result.experts} experts whose popularity is skewed and drifts.
-<span class="key none">no bias</span> &nbsp; <span class="key bias">with bias control</span></p>
+<p>${options.tokens} tokens a step choose ${result.topK} of ${result.experts} experts whose popularity is skewed and drifts.</p>
+<p><span class="key none">no bias</span> <span class="key bias">with bias control</span></p>
+<section>
 <h2>MaxVio by step: how far the busiest expert is above the mean</h2>
 ${drawLines(series, options.freezeAt < options.steps ? options.freezeAt : undefined)}
+</section>
+<section>
 <h2>Tokens per expert in the last step, without and with the bias</h2>
 ${drawBars(arms.none.counts, 'none', average, highest)}
 ${drawBars(arms.bias.counts, 'bias', average, highest)}
+</section>
 </html>
 `;
 }

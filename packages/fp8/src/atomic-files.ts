@@ -6,7 +6,7 @@ import { Fp8Error } from './errors.js';
 export const PARTIAL_SUFFIX = '.partial';
 
 /** Bytes after which writing to the disk begins, long before the file is complete. */
-const FLUSH_BYTES = 2 ** 25;
+const FLUSH_BYTES = 2 ** 23;
 
 /** Writes beside `path` and renames when `body` has succeeded and the data are on disk; else removes what was written. */
 export async function writeAtomically(

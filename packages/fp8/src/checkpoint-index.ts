@@ -5,9 +5,9 @@ import { MAX_HEADER_BYTES } from './safetensors-header.js';
 /** Largest index or config file accepted. */
 export const MAX_JSON_FILE_BYTES: number = MAX_HEADER_BYTES;
 /** Most tensors accepted in an index. */
-export const MAX_INDEX_TENSORS = 2_000_000;
+const MAX_INDEX_TENSORS = 2_000_000;
 /** Most shards accepted in an index. */
-export const MAX_SHARDS = 10_000;
+const MAX_SHARDS = 10_000;
 /** Block size of DeepSeek-V3 checkpoints, used when config.json names none. */
 export const DEFAULT_WEIGHT_BLOCK: readonly [rows: number, cols: number] = Object.freeze([128, 128] as const);
 
@@ -76,7 +76,7 @@ export function parseQuantizationConfig(file: string, json: Uint8Array): Checkpo
   scanner.skipValue();
   scanner.end();
   // The scanner has bounded depth and checked the syntax.
-  const config = JSON.parse(new TextDecoder().decode(json.slice())) as unknown;
+  const config = JSON.parse(new TextDecoder().decode(new Uint8Array(json))) as unknown;
   const quantization = property(config, 'quantization_config');
   const method = property(quantization, 'quant_method');
   const block = property(quantization, 'weight_block_size') ?? DEFAULT_WEIGHT_BLOCK;

@@ -9,7 +9,7 @@ import { Fp8Error } from './errors.js';
 import type { Checkpoint } from './safetensors-checkpoint.js';
 
 /** Marks a folder as the result, whole or in part, of a conversion. */
-export const MANIFEST_FILE = '.moestack-conversion.json';
+const MANIFEST_FILE = '.moestack-conversion.json';
 /** Weights in whatever format: not copied along. */
 const WEIGHT_FILE = /\.(safetensors|bin|pt|pth|ckpt|gguf|onnx|h5|msgpack|npz|partial)$|\.index\.json$/i;
 

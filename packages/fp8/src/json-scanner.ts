@@ -1,9 +1,9 @@
 import { CheckpointError, quoted } from './errors.js';
 
 /** Nesting beyond which JSON in a checkpoint is rejected; the deepest legal header needs 3. */
-export const MAX_JSON_DEPTH = 32;
+const MAX_JSON_DEPTH = 32;
 /** Longest string (UTF-8 bytes, as written) accepted in checkpoint JSON. */
-export const MAX_JSON_STRING_BYTES = 65_536;
+const MAX_JSON_STRING_BYTES = 65_536;
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;

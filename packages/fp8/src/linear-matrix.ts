@@ -86,7 +86,7 @@ export function matrixFactor(matrix: LinearMatrix, ofTranspose: boolean): Matrix
 }
 
 /** Codes of values times a float32 factor, saturating; the scale is the factor's float32 reciprocal. */
-export function quantizeByFactor(
+function quantizeByFactor(
   values: Float32Array,
   [rows, cols]: readonly [number, number],
   format: FormatName,

@@ -78,7 +78,7 @@ function checkScaleCodes(name: string, { rows, k, scaleCodes }: MatrixOperand): 
 }
 
 /** Takes the kernels where they give the same bits; false where they do not apply. */
-export function simdProduct(
+function simdProduct(
   a: MatrixOperand,
   b: MatrixOperand,
   accumulation: Accumulation,
@@ -110,7 +110,7 @@ export function simdProduct(
 }
 
 /** Computes anew the elements of flagged rows and columns, which the integer model of the kernels does not cover. */
-export function redo(
+function redo(
   rowFlags: Uint8Array,
   colFlags: Uint8Array,
   m: number,

@@ -5,7 +5,7 @@ import { Fp8Error } from './errors.js';
 import { floorLog2, powerOfTwo } from './exponent.js';
 import { formats } from './format-spec.js';
 import { packNibbles, unpackNibbles } from './pack.js';
-import { dequantize, quantize, requantize } from './quantize.js';
+import { dequantize, quantize, requantize, transposeQuantized } from './quantize.js';
 import type { QuantizedTensor, Scheme } from './scheme.js';
 
 const seed = 20_240_502;
@@ -115,6 +115,21 @@ describe('special values', () => {
     const out = new Float32Array(new SharedArrayBuffer(64), 8, 4);
     expect([...dequantize(q, { out })]).toEqual([3, 3, 3, 3]);
   });
+});
+
+test('transposes codes in a Buffer without touching them', () => {
+  const q = quantize(
+    Float32Array.from({ length: 12 }, (_, i) => i - 5),
+    [3, 4],
+    { kind: 'tile', tile: [1, 2] },
+  );
+  const codes = Buffer.from(q.codes);
+  const turned = transposeQuantized({ ...q, codes });
+  expect([...codes]).toEqual([...q.codes]);
+  const values = dequantize(q);
+  expect([...dequantize(turned)]).toEqual(
+    Array.from({ length: 12 }, (_, i) => values[(i % 3) * 4 + Math.floor(i / 3)]),
+  );
 });
 
 describe('errors', () => {

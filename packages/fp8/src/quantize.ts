@@ -169,7 +169,7 @@ export function requantize(q: QuantizedTensor, scheme: Scheme): QuantizedTensor 
  * and Wgrad multiply with, written out.
  */
 export function transposeQuantized(q: QuantizedTensor): QuantizedTensor {
-  const { rows, cols, tileRows, tileCols, blockRows, blockCols } = quantizedLayout(q, 'the tensor');
+  const { spec, rows, cols, tileRows, tileCols, blockRows, blockCols } = quantizedLayout(q, 'the tensor');
   const { scheme } = q;
   if (scheme.kind === 'mx' || scheme.kind === 'nvfp4') {
     const remedy = 'quantise the transposed values: their scales run along rows';
@@ -188,11 +188,11 @@ export function transposeQuantized(q: QuantizedTensor): QuantizedTensor {
   return {
     shape: [cols, rows],
     scheme: turned,
-    codes: transpose(q.codes, rows, cols, q.codes.slice()),
-    scales: transpose(q.scales, blockRows, blockCols, q.scales.slice()),
+    codes: transpose(q.codes, rows, cols, allocateCodes(spec, q.codes.length)),
+    scales: transpose(q.scales, blockRows, blockCols, new Float32Array(q.scales.length)),
     ...(q.scaleCodes === undefined
       ? {}
-      : { scaleCodes: transpose(q.scaleCodes, blockRows, blockCols, q.scaleCodes.slice()) }),
+      : { scaleCodes: transpose(q.scaleCodes, blockRows, blockCols, new Uint8Array(q.scaleCodes.length)) }),
   };
 }
 

@@ -179,6 +179,7 @@ export class SafetensorsCheckpoint implements Checkpoint {
   }
 }
 
+/** Sources may answer with Buffers, whose slice() copies nothing. */
 function aligned(bytes: Uint8Array): Uint8Array {
-  return bytes.byteOffset % 8 === 0 ? bytes : bytes.slice();
+  return bytes.byteOffset % 8 === 0 ? bytes : new Uint8Array(bytes);
 }

@@ -9,7 +9,7 @@ export const MAX_TENSORS_PER_FILE = 500_000;
 /** Most dimensions accepted in a shape. */
 export const MAX_TENSOR_DIMENSIONS = 64;
 /** Most entries accepted in `__metadata__`. */
-export const MAX_METADATA_ENTRIES = 10_000;
+const MAX_METADATA_ENTRIES = 10_000;
 /** Length prefix before the header: an unsigned 64-bit little-endian integer. */
 export const HEADER_PREFIX_BYTES = 8;
 

@@ -96,6 +96,32 @@ describe('the two-shard FP8 checkpoint', () => {
     await checkpoint.close();
   });
 
+  test('aligns what a source answers with as misaligned Buffers, whose slice() copies nothing', async () => {
+    const sources = Object.entries(fixtureSources(...shards, indexName, 'config.json'));
+    const misaligned = sources.map(([name, source]): [string, ByteSource] => [
+      name,
+      {
+        size: source.size,
+        read: async (offset, length) => {
+          const pool = Buffer.alloc(length + 16);
+          const first = 1 + ((8 - (pool.byteOffset % 8)) % 8);
+          pool.set(await source.read(offset, length), first);
+          return pool.subarray(first, first + length);
+        },
+      },
+    ]);
+    const checkpoint = await openCheckpoint(Object.fromEntries(misaligned));
+    const expected = await openDirectory(fixturePath(folder));
+    for (const name of checkpoint.names()) {
+      const raw = await checkpoint.read(name);
+      expect(raw.byteOffset % 8).toBe(0);
+      expect([...raw]).toEqual([...(await expected.read(name))]);
+      expect(await checkpoint.readFloat32(name)).toEqual(await expected.readFloat32(name));
+    }
+    await checkpoint.close();
+    await expected.close();
+  });
+
   test('reads raw bytes whole, in parts, and into shared memory', async () => {
     const checkpoint = await openDirectory(fixturePath(folder));
     const whole = await checkpoint.read(scaled);

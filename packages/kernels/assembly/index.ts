@@ -11,4 +11,4 @@ export { segmentProduct } from './fp8-matmul';
 export { packBytes, packTiles } from './fp8-pack';
 export { widenBf16 } from './widen';
 export { copyBytes, packBf16, reduce, unpackBf16 } from './reduce';
-export { addRowBf16, addScaledRowBf16 } from './row-sum';
+export { addRowBf16, addScaledRow, addScaledRowBf16 } from './row-sum';

@@ -10,6 +10,7 @@ export interface KernelExports extends Fp8Exports, LogitStatsExports, WidenExpor
   add(x: number, y: number, out: number, n: number): void;
   addRowBf16(row: number, sum: number, n: number): void;
   addScaled(x: number, scale: number, out: number, n: number): void;
+  addScaledRow(row: number, weight: number, sum: number, n: number): void;
   addScaledRowBf16(row: number, weight: number, sum: number, n: number): void;
   anyE4m3Nan(p: number, n: number): number;
   causalAttention(

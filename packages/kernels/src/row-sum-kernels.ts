@@ -20,7 +20,7 @@ export class RowSumKernels {
   readonly #arena: Arena;
   readonly #wasm: KernelExports;
 
-  /** @param arena - from which each {@link RowSumKernels.open} takes 8 bytes for each element. */
+  /** @param arena - from which each {@link RowSumKernels.open} takes 8 bytes for each element, and some more: see `bytesFor`. */
   constructor(arena: Arena) {
     this.#arena = arena;
     this.#wasm = instantiate(arena.memory, arena.shared);
@@ -28,12 +28,12 @@ export class RowSumKernels {
 
   /** Bytes of arena for `count` sums of `n` elements. */
   static bytesFor(n: number, count: number): number {
-    return count * (2 * Math.ceil(n / 16) * 64) + 4096;
+    return count * ((2 * Math.ceil(n / 16) + 1) * 64) + 4096;
   }
 
   /** A sum of rows of `n` elements, with its own place for the next row. */
   open(n: number): RowSumKernel {
-    return new RowSumKernel(this.#wasm, this.#arena.f32(n), this.#arena.f32(n));
+    return new RowSumKernel(this.#wasm, this.#arena.f32(n), this.#arena.f32(n), this.#arena.f32(1));
   }
 }
 
@@ -47,13 +47,17 @@ export class RowSumKernel {
   readonly f32: Float32Array;
   readonly bf16: Uint16Array;
   readonly #wasm: KernelExports;
+  readonly #weight: Float32Array;
+  readonly #weightAddress: number;
   readonly #sumAddress: number;
   readonly #rowAddress: number;
   readonly #n: number;
 
   /** @internal */
-  constructor(wasm: KernelExports, values: Float32Array, row: Float32Array) {
+  constructor(wasm: KernelExports, values: Float32Array, row: Float32Array, weight: Float32Array) {
     this.#wasm = wasm;
+    this.#weight = weight;
+    this.#weightAddress = weight.byteOffset;
     this.#n = values.length;
     this.values = values;
     this.f32 = row;
@@ -71,7 +75,8 @@ export class RowSumKernel {
 
   /** values += weight * row as float32; product and sum are rounded. */
   addScaledF32(weight: number): void {
-    this.#wasm.addScaled(this.#rowAddress, weight, this.#sumAddress, this.#n);
+    this.#weight[0] = weight;
+    this.#wasm.addScaledRow(this.#rowAddress, this.#weightAddress, this.#sumAddress, this.#n);
   }
 
   /** values += row as bfloat16 codes. */
@@ -81,7 +86,8 @@ export class RowSumKernel {
 
   /** values += weight * row as bfloat16 codes; product and sum are rounded. */
   addScaledBf16(weight: number): void {
-    this.#wasm.addScaledRowBf16(this.#rowAddress, weight, this.#sumAddress, this.#n);
+    this.#weight[0] = weight;
+    this.#wasm.addScaledRowBf16(this.#rowAddress, this.#weightAddress, this.#sumAddress, this.#n);
   }
 
   /** Leaves the sum in `bf16`, ties to even; NaN becomes 0x7fc0. */

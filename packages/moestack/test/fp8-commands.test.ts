@@ -44,6 +44,7 @@ describe('what cannot be done', () => {
     [['inspect', '/nowhere'], '/nowhere', 'fp8/missing-file'],
     [['inspect', bf16, '--tile', '0x1'], 'rows and columns', 'moestack fp8 inspect --help'],
     [['inspect', bf16, '--format', 'e8m0fnu'], 'e4m3fn', 'moestack fp8 inspect --help'],
+    [['inspect', bf16, '--match', 'no such name'], 'no such name', 'cli/no-match'],
     [['inspect', bf16, '--html', '/nowhere/x.html'], 'does not exist', 'cli/bad-output'],
     [['inspect', bf16, '--report', '/'], 'folder', 'cli/bad-output'],
     [['eval', bf16], '--data', 'moestack fp8 eval --help'],

@@ -37,6 +37,15 @@ describe('sidecar', () => {
     );
   });
 
+  it('reads a Buffer, whose slice() copies nothing', () => {
+    const written = encodeSidecar({ x: { shape: [3], data: Int32Array.of(1, 2, 3) } });
+    const pool = Buffer.alloc(written.length + 7, 0xff);
+    pool.set(written, 5);
+    const back = decodeSidecar(pool.subarray(5, 5 + written.length)).get('x')!.data;
+    pool.fill(0);
+    expect(back).toEqual(Int32Array.of(1, 2, 3));
+  });
+
   it.each([
     ['too few bytes', new Uint8Array(7)],
     ['a header longer than the file', new Uint8Array(8).fill(255)],

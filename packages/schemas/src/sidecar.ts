@@ -91,7 +91,8 @@ export function decodeSidecar(bytes: Uint8Array): Map<string, SidecarTensor> {
   for (const [name, value] of Object.entries(header)) {
     if (name === '__metadata__') continue;
     const { type, shape, begin, end } = readEntry(name, value, available);
-    const data = new type(bytes.slice(start + begin, start + end).buffer);
+    // A Buffer's own slice() is a view of memory that it shares with others.
+    const data = new type(new Uint8Array(bytes.subarray(start + begin, start + end)).buffer);
     if (shape.reduce((product, size) => product * size, 1) !== data.length) {
       throw bad(
         `expected the data of ${name} to fill its shape, got ${data.length} elements`,

@@ -139,7 +139,7 @@ export interface Plan {
   /**
    * Begins a run; never blocks (on a transport whose ranks share one thread the agreement may still be going on: then it is only marked to start).
    *
-   * @throws CollectivesError `collectives/busy` when already active, `collectives/closed` after close, or what broke the communicator.
+   * @throws what broke the communicator; CollectivesError `collectives/busy` when already active, `collectives/closed` after close.
    */
   start(): void;
   /**

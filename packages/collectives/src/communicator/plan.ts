@@ -191,9 +191,9 @@ export class PlanBody implements Plan {
   }
 
   #checkStart(): void {
-    if (this.#active) throw busy(this.#what, 'start');
     const broken = this.#host.broken();
     if (broken !== undefined) throw broken;
+    if (this.#active) throw busy(this.#what, 'start');
     if (this.#closed) {
       throw new CollectivesError({
         code: 'collectives/closed',

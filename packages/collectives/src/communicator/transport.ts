@@ -181,7 +181,8 @@ export interface Transport {
    */
   agree(payload: Uint8Array): Pending<readonly Uint8Array[]>;
   /**
-   * Collective over this group, after an agreement: creates the transport of a group. `members` are ranks of this group in the order of their new ranks; every
+   * Collective over this group: creates the transport of a group. Needs no agreement before it, and waits for members that come late; the k-th call of
+   * every rank meets the k-th call on the others. `members` are ranks of this group in the order of their new ranks; every
    * member passes the same list, different callers may pass lists of disjoint groups, and a rank that joins none passes an empty list and gets undefined.
    * The new transport is independent: own tags, agreements, counters; it stays usable after this one is closed. Failures of a member reach it too.
    */

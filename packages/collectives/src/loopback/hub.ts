@@ -1,3 +1,4 @@
+import { PrefixView } from '../communicator/prefix-view.js';
 import type { Topology } from '../communicator/topology.js';
 import { subTopology } from '../communicator/topology.js';
 
@@ -12,6 +13,7 @@ export class Link {
   /** Bytes of the last message, or of one that did not fit. */
   moved: number = 0;
   tooLong: boolean = false;
+  readonly #part: PrefixView = new PrefixView();
 
   /** Copies when both ends are active; returns whether it did. */
   meet(): boolean {
@@ -20,7 +22,7 @@ export class Link {
     const target = this.target as Uint8Array;
     this.moved = this.offered;
     this.tooLong = this.offered > target.length;
-    if (!this.tooLong) target.set(this.offered === source.length ? source : source.subarray(0, this.offered));
+    if (!this.tooLong) target.set(this.#part.of(source, this.offered));
     this.offered = -1;
     this.posted = false;
     return true;

@@ -63,7 +63,7 @@ export class LoopbackTransport implements Transport {
 
   agree(payload: Uint8Array): Pending<readonly Uint8Array[]> {
     const round = this.#group.round(this.#agreements++);
-    round.payloads[this.rank] = payload.slice();
+    round.payloads[this.rank] = new Uint8Array(payload);
     round.arrived++;
     this.#group.world.bump();
     return {

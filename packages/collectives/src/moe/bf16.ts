@@ -15,7 +15,7 @@ export function bf16Values(): Float32Array {
  *
  * @param bits - the float32 values as 32-bit words, from `start`.
  */
-export function roundBitsToBf16(
+function roundBitsToBf16(
   bits: Uint32Array,
   start: number,
   length: number,

@@ -18,7 +18,8 @@ export class BiasRows {
   }
 
   begin(biases: Biases | undefined, elements: number): void {
-    const [first, second] = biases ?? [];
+    const first = biases?.[0];
+    const second = biases?.[1];
     this.#first = first === undefined ? undefined : this.#views[0].of(first, elements);
     this.#second = second === undefined ? undefined : this.#views[1].of(second, elements);
   }

@@ -1,7 +1,7 @@
 import type { Communicator, RunOptions, WaitOptions } from '../communicator/communicator.js';
 import type { TrafficCounters } from '../communicator/counters.js';
 import type { Pending, Transport } from '../communicator/transport.js';
-import { blockUntil, waitUntil } from '../communicator/waiting.js';
+import { blockUntil, type Waitable, waitUntil } from '../communicator/waiting.js';
 import { CollectivesError } from '../errors.js';
 import type { DispatcherConfig } from './config.js';
 import { type DispatchLayout, dispatchLayout } from './layout.js';
@@ -18,7 +18,7 @@ export interface PendingExchange {
 }
 
 /** One exchange in flight. */
-export class Exchange<Result> implements PendingExchange {
+export class Exchange<Result> implements PendingExchange, Waitable {
   readonly #owner: DispatcherBase;
   readonly #phase: Phase;
   readonly #finish: (failed: boolean) => Result;
@@ -58,6 +58,11 @@ export class Exchange<Result> implements PendingExchange {
     return this.#complete;
   }
 
+  /** {@link Exchange.poll}, by the name that waiting calls it. */
+  test(): boolean {
+    return this.poll();
+  }
+
   missing(): readonly number[] {
     const ranks = new Set<number>();
     if (!this.#complete) this.#phase.missing(ranks);
@@ -82,7 +87,9 @@ export abstract class DispatcherBase {
   /** @internal */
   protected readonly transport: Transport;
   readonly #comm: Communicator;
-  readonly #active: Exchange<unknown>[] = [];
+  /** The first `#activeCount` are in flight; the array never shrinks, so that it need not grow again. */
+  readonly #active: (Exchange<unknown> | undefined)[] = [];
+  #activeCount = 0;
   #closed = false;
   #broken: unknown;
 
@@ -105,11 +112,12 @@ export abstract class DispatcherBase {
   progress(): void {
     this.transport.progress();
     let kept = 0;
-    for (let i = 0; i < this.#active.length; i++) {
+    for (let i = 0; i < this.#activeCount; i++) {
       const exchange = this.#active[i]!;
       if (!exchange.advance()) this.#active[kept++] = exchange;
     }
-    this.#active.length = kept;
+    for (let i = kept; i < this.#activeCount; i++) this.#active[i] = undefined;
+    this.#activeCount = kept;
   }
 
   /** Everything that the transport below has counted; the sum of {@link DispatcherBase.counters}. */
@@ -166,7 +174,7 @@ export abstract class DispatcherBase {
   #farewell(): Pending<unknown> | undefined {
     if (this.#closed) return undefined;
     this.#closed = true;
-    if (this.#broken === undefined && this.#active.length === 0 && this.transport.failure() === undefined) {
+    if (this.#broken === undefined && this.#activeCount === 0 && this.transport.failure() === undefined) {
       return this.transport.agree(new Uint8Array(0));
     }
     this.#comm.close();
@@ -192,7 +200,7 @@ export abstract class DispatcherBase {
   /** @internal */
   protected track<Result>(phase: Phase, finish: (failed: boolean) => Result): Exchange<Result> {
     const exchange = new Exchange<Result>(this, phase, finish);
-    this.#active.push(exchange);
+    this.#active[this.#activeCount++] = exchange;
     return exchange;
   }
 
@@ -200,7 +208,7 @@ export abstract class DispatcherBase {
   protected finishSync<Result>(what: string, exchange: Exchange<Result>, options: RunOptions): Result {
     const timeoutSeconds = options.timeoutSeconds ?? this.#comm.timeoutSeconds;
     try {
-      blockUntil(this.transport, what, waitable(exchange), timeoutSeconds);
+      blockUntil(this.transport, what, exchange, timeoutSeconds);
     } catch (error) {
       const again = CollectivesError.isInstance(error) && error.code === 'collectives/would-block';
       if (!again) this.breakWith(error);
@@ -217,17 +225,13 @@ export abstract class DispatcherBase {
   ): Promise<Result> {
     const timeoutSeconds = options.timeoutSeconds ?? this.#comm.timeoutSeconds;
     try {
-      await waitUntil(this.transport, what, waitable(exchange), { ...options, timeoutSeconds });
+      await waitUntil(this.transport, what, exchange, { ...options, timeoutSeconds });
     } catch (error) {
       this.breakWith(error);
       throw error;
     }
     return exchange.take();
   }
-}
-
-function waitable(exchange: PendingExchange): { test(): boolean; missing(): readonly number[] } {
-  return { test: () => exchange.poll(), missing: () => exchange.missing() };
 }
 
 /** Slot number `sequence % slots`, refused while its last exchange is in flight. */
@@ -239,8 +243,8 @@ export function nextSlot(what: string, sequence: number, slots: readonly { busy:
 
 /** Refuses to overwrite the routing of a dispatch that a combine in flight still reads. */
 export function needRouteFree(route: Route, combines: readonly { route: Route | undefined }[]): void {
-  for (const combine of combines) {
-    if (combine.route === route) throw inFlightError('combine', combines.length);
+  for (let i = 0; i < combines.length; i++) {
+    if (combines[i]!.route === route) throw inFlightError('combine', combines.length);
   }
 }
 

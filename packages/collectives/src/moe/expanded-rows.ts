@@ -120,7 +120,7 @@ export class ExpandedRows implements ExpandedLayout {
       for (let i = row * topK; i < row * topK + topK; i++) {
         const source = this.#expandedOf[i]!;
         if (source < 0) continue;
-        if (weighted) sum.addScaled(input, source * bytes, this.weights[source]!);
+        if (weighted) sum.addScaled(input, source * bytes, this.weights, source);
         else sum.add(input, source * bytes);
       }
       if (combinePayload === 'f32') sum.storeF32(this.#reduced, row * outBytes);

@@ -90,7 +90,7 @@ export class Fp8Caster {
 }
 
 /** E4M3 codes of float32 bits: ties to even, saturating at 448 (infinity too), NaN becomes 0x7f with its sign. */
-export function encodeE4m3Bits(
+function encodeE4m3Bits(
   bits: Uint32Array,
   start: number,
   length: number,

@@ -1,3 +1,4 @@
+import { PrefixView } from '../communicator/prefix-view.js';
 import type { ReceiveChannel, SendChannel, Transport } from '../communicator/transport.js';
 
 /**
@@ -21,6 +22,7 @@ class LocalState {
   receiving = false;
   sentBytes = 0;
   receivedBytes = 0;
+  readonly #part = new PrefixView();
 
   constructor(transport: Transport, source: Uint8Array, target: Uint8Array) {
     this.transport = transport;
@@ -30,7 +32,7 @@ class LocalState {
 
   deliver(): void {
     if (!this.sending || !this.receiving) return;
-    this.target.set(this.source.subarray(0, this.sentBytes));
+    this.target.set(this.#part.of(this.source, this.sentBytes));
     this.sending = false;
     this.receiving = false;
     this.receivedBytes = this.sentBytes;

@@ -127,7 +127,7 @@ export class LowLatencyCombine implements Phase, MessageSource {
       this.#sum.clear();
       for (let selection = token * topK; selection < token * topK + topK; selection++) {
         if (this.#present[selection] === 0) continue;
-        this.#sum.addScaled(this.#slots, selection * bytes, topkWeights[selection]!);
+        this.#sum.addScaled(this.#slots, selection * bytes, topkWeights, selection);
       }
       this.#sum.store(target, token * bytes);
     }

@@ -281,9 +281,11 @@ export class Dispatcher extends DispatcherBase {
     }
     if (input.x !== undefined) checkRows('x', input.x, combinePayload, route.rows * hidden);
     if (input.topkWeights !== undefined) needElements('topkWeights', input.topkWeights, route.rows * topK);
-    const biases = input.biases ?? [];
-    if (biases.length > 2) throw invalidInput('biases', 'at most two arrays', biases.length);
-    for (const bias of biases) checkRows('biases', bias, combinePayload, route.tokens * hidden);
+    const { biases } = input;
+    if (biases !== undefined) {
+      if (biases.length > 2) throw invalidInput('biases', 'at most two arrays', biases.length);
+      for (const bias of biases) checkRows('biases', bias, combinePayload, route.tokens * hidden);
+    }
     const out = input.out ?? slot.out;
     checkRows('out', out, combinePayload, route.tokens * hidden);
     if (out.byteOffset % 4 !== 0)
@@ -291,7 +293,7 @@ export class Dispatcher extends DispatcherBase {
     return {
       x: input.x ?? this.#reduceExpanded(input, route),
       topkWeights: input.topkWeights,
-      biases: input.biases,
+      biases,
       out,
       outWeights: slot.weights,
     };

@@ -37,7 +37,8 @@ export class Notify implements Phase, MessageSource {
 
   /** Begins a run; ranks with `skip[rank] === 1` are left out. */
   begin(skip: Uint8Array | undefined): void {
-    for (const peer of this.#peers) {
+    for (let i = 0; i < this.#peers.length; i++) {
+      const peer = this.#peers[i]!;
       const count = skip?.[peer] === 1 ? 0 : 1;
       this.#streams.send[peer]?.begin(count, false);
       this.#streams.receive[peer]?.begin(count);

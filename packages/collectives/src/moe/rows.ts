@@ -26,11 +26,14 @@ export class RowSum {
     else this.#kernel.addF32();
   }
 
-  /** Adds `weight` times the row at byte `offset`: the product is rounded, then the sum. */
-  addScaled(buffer: MessageBuffer, offset: number, weight: number): void {
+  /**
+   * Adds `weights[index]` times the row at byte `offset`: the product is rounded, then the sum. Takes the array, since a fraction
+   * passed from function to function is a heap object.
+   */
+  addScaled(buffer: MessageBuffer, offset: number, weights: Float32Array, index: number): void {
     this.#load(buffer, offset);
-    if (this.#half) this.#kernel.addScaledBf16(weight);
-    else this.#kernel.addScaledF32(weight);
+    if (this.#half) this.#kernel.addScaledBf16(weights[index]!);
+    else this.#kernel.addScaledF32(weights[index]!);
   }
 
   /** Writes the row at byte `offset`; bfloat16 is rounded to nearest even. */

@@ -49,7 +49,7 @@ export class MpiAgreement implements Pending<readonly Uint8Array[]> {
     this.#communicator = communicator;
     this.#tag = tag;
     this.#payloads = new Array<undefined>(size).fill(undefined);
-    this.#payloads[rank] = payload.slice();
+    this.#payloads[rank] = new Uint8Array(payload);
     const message = new Uint8Array(new ArrayBuffer(HEADER_BYTES + Math.max(payload.length, 1)));
     new DataView(message.buffer).setUint32(0, payload.length, true);
     message.set(payload, HEADER_BYTES);

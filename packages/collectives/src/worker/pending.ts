@@ -268,7 +268,7 @@ export class ShrinkPending<T> implements Pending<T> {
 }
 
 /** Wakes members that wait for what this rank has just stored. */
-export function signalMembers(rank: WorkerRank, group: Group): void {
+function signalMembers(rank: WorkerRank, group: Group): void {
   for (let member = 0; member < group.size; member++) {
     if (member !== group.index) rank.signal(rank.sleepingWord(group.worldRanks[member] as number));
   }

@@ -12,7 +12,7 @@ import {
 } from './layout.js';
 
 /** Wakes every rank, whether it is known to sleep or not. */
-export function wakeAll(words: Int32Array, world: number, ranks: number): void {
+function wakeAll(words: Int32Array, world: number, ranks: number): void {
   for (let rank = 0; rank < ranks; rank++) {
     const activity = rankWord(world, rank) + RANK_ACTIVITY;
     Atomics.add(words, activity, 1);
@@ -37,10 +37,6 @@ export function markFailed(
   // Also when it was marked before: the thread that did so may have been stopped in between.
   Atomics.add(words, world + WORLD_CHANGES, 1);
   wakeAll(words, world, ranks);
-}
-
-export function hasFailed(words: Int32Array, world: number, rank: number): boolean {
-  return Atomics.load(words, rankWord(world, rank) + RANK_FAILED) !== 0;
 }
 
 /** Why a rank failed, as far as it is known. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { AbortedError } from '@moestack/schemas/errors';
+import type { Communicator } from '../../src/communicator/communicator.js';
 import { CollectivesTimeoutError, MismatchError, PeerFailureError } from '../../src/errors.js';
 import { type ContractCase, rejection } from './support.js';
 
@@ -112,6 +113,29 @@ const dup: ContractCase = {
   },
 };
 
+const lateDup: ContractCase = {
+  name: 'dup meets ranks that come at different times, many times in a row, without any other call between',
+  async run(comm) {
+    const { rank, size } = comm;
+    const groups: Communicator[] = [];
+    for (let index = 0; index < 5; index++) {
+      // A different rank is the last to come each time.
+      const turns = ((rank + index) % size) * 50;
+      for (let turn = 0; turn < turns; turn++) await new Promise(setImmediate);
+      groups.push(await comm.dup());
+    }
+    for (const [index, group] of groups.entries()) {
+      assert.equal(group.rank, rank);
+      assert.equal(
+        (await group.allReduce(Int32Array.of(rank + index)))[0],
+        size * index + (size * (size - 1)) / 2,
+      );
+    }
+    await comm.barrier();
+    for (const group of groups) group.close();
+  },
+};
+
 const timeout: ContractCase = {
   name: 'a rank that does not come is named by a timeout, which breaks the communicator',
   breaks: true,
@@ -127,6 +151,11 @@ const timeout: ContractCase = {
     const error = await rejection(plan.wait({ timeoutSeconds: 0.1 }));
     assert.ok(CollectivesTimeoutError.isInstance(error) || PeerFailureError.isInstance(error), String(error));
     if (comm.size === 2) assert.deepEqual((error as CollectivesTimeoutError).ranks, [absent]);
+    assert.throws(
+      () => plan.start(),
+      (thrown) => thrown === error,
+      'an active plan says what broke it, not that it is busy',
+    );
     const again = await rejection(comm.barrier());
     assert.equal(again, error, 'everything on a broken communicator fails with what broke it');
   },
@@ -198,6 +227,7 @@ export const groups: readonly ContractCase[] = [
   tooLong,
   split,
   dup,
+  lateDup,
   timeout,
   planTimeout,
   abort,

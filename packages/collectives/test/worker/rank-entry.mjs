@@ -22,7 +22,9 @@ async function outcome(body) {
   }
 }
 
-const sum = async (on) => (await on.allReduce(Float32Array.of(1, on.rank)))[0];
+const patient = { timeoutSeconds: 20 };
+
+const sum = async (on, options) => (await on.allReduce(Float32Array.of(1, on.rank), options))[0];
 
 function die() {
   report({ dying: true });
@@ -60,19 +62,20 @@ const scenarios = {
   },
 
   async wedged() {
-    const plan = comm.plan({ op: 'barrier' });
-    plan.run();
+    // The short timeout is for the wait that is to fail; threads may take longer to start on a busy machine.
+    const plan = comm.plan({ op: 'barrier' }, patient);
+    plan.run(patient);
     if (comm.rank === victim) {
-      sleepSync(timeoutSeconds * 1e3 + 400);
-      // It comes back too late: the others went on without it.
+      // Answers nobody until the others have given it up.
+      while (comm.transport.failure() === undefined) sleepSync(20);
       const result = await outcome(() => plan.run());
       report({ late: result.error });
       return;
     }
     const result = await outcome(() => (blocking ? plan.run() : comm.barrier()));
     comm.transport.fail(result.error.ranks, 'did not answer');
-    const survivors = await comm.shrink();
-    report({ ...result, size: survivors.size, total: await sum(survivors) });
+    const survivors = await comm.shrink(patient);
+    report({ ...result, size: survivors.size, total: await sum(survivors, patient) });
     survivors.close();
   },
 

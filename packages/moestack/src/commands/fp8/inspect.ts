@@ -1,6 +1,7 @@
 import { type FormatName, inspectionHtml, inspectionTable } from '@moestack/fp8';
 import { inspectCheckpoint } from '@moestack/fp8/node';
 import type { CheckpointInspection } from '@moestack/schemas';
+import { CliError } from '../../errors.js';
 import { megabytes, ProgressDisplay } from '../../progress-display.js';
 import type { Reporter } from '../../reporter.js';
 import { checkOutput, writeOutput } from './output-file.js';
@@ -38,6 +39,14 @@ export async function inspect(
     ...(scale !== undefined && { scale }),
     ...(match !== undefined && { include: (name: string) => name.includes(match) }),
   }).finally(() => progress.stop());
+  if (match !== undefined && inspection.tensors.length === 0) {
+    throw new CliError({
+      code: 'cli/no-match',
+      message: `no tensor of ${path} has a name that contains ${JSON.stringify(match)}`,
+      value: match,
+      remedy: 'moestack fp8 inspect without --match lists the names',
+    });
+  }
   if (report !== undefined) await writeOutput(report, reportJson(inspection));
   if (html !== undefined) await writeOutput(html, inspectionHtml(inspection));
   reporter.result({ event: 'inspected', inspection }, [inspectionTable(inspection, { rows }).trimEnd()]);
