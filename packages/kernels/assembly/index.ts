@@ -6,3 +6,4 @@ export { quantizeActivations } from './quantize';
 export { linearTransposed, transposedScratchBytes } from './transposed';
 export { copyBytes, packBf16, reduce, unpackBf16 } from './reduce';
 export { addRowBf16, addScaledRowBf16 } from './row-sum';
+export { exp64, gate, gateScratchBytes } from './gate';

@@ -32,6 +32,27 @@ export interface KernelExports {
   ): void;
   causalScratchBytes(qkDims: number, vDims: number, length: number): number;
   copyBytes(from: number, to: number, bytes: number): void;
+  exp64(x: number, out: number, n: number, table: number): void;
+  gate(
+    logits: number,
+    bias: number,
+    table: number,
+    tokens: number,
+    experts: number,
+    groups: number,
+    keep: number,
+    topK: number,
+    softmax: number,
+    terms: number,
+    normalize: number,
+    scale: number,
+    indices: number,
+    weights: number,
+    chosen: number,
+    counts: number,
+    scratch: number,
+  ): void;
+  gateScratchBytes(experts: number, groups: number, keep: number, topK: number): number;
   latentAttention(
     q: number,
     cache: number,

@@ -2,9 +2,11 @@ export { Arena, type ArenaHandle, type ArenaOptions, type ArenaViews, MAXIMUM_AR
 export { AttentionKernels } from './attention-kernels.js';
 export { ElementwiseKernels } from './elementwise-kernels.js';
 export { KernelsError, OutOfMemoryError } from './errors.js';
+export { GateKernels, type GateOutput, type GateShape } from './gate-kernels.js';
 export { Kernels } from './kernels.js';
 export { KernelsBase } from './kernels-base.js';
 export { ReduceKernels } from './reduce-kernels.js';
+export { exp64 } from './reference/exp64.js';
 export * as reference from './reference/index.js';
 export type { ReduceDtype, ReduceOperation } from './reference/reduce.js';
 export { RowSumKernel, RowSumKernels } from './row-sum-kernels.js';

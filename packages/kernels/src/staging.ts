@@ -1,7 +1,7 @@
 import type { Arena } from './arena.js';
 import { OutOfMemoryError } from './errors.js';
 
-type View = Float32Array | Int32Array | Uint8Array;
+type View = Float32Array | Float64Array | Int32Array | Uint8Array;
 
 const ALIGNMENT = 64;
 

@@ -3,7 +3,15 @@ import { hasErrorMarker, MoestackError, type MoestackErrorOptions } from '@moest
 const marker: symbol = Symbol.for('moestack.error.routing');
 
 /** Stable codes of a {@link RoutingError}. */
-export type RoutingErrorCode = 'routing/bad-config' | 'routing/bad-shape' | 'routing/not-finite';
+export type RoutingErrorCode =
+  | 'routing/bad-config'
+  | 'routing/bad-shape'
+  | 'routing/not-finite'
+  | 'routing/bad-index'
+  | 'routing/node-limit'
+  | 'routing/bad-state'
+  | 'routing/bad-trace'
+  | 'routing/no-convergence';
 
 /** Every error that `@moestack/routing` throws. No output array has been written when one is thrown. */
 export class RoutingError extends MoestackError {

@@ -50,6 +50,8 @@ describe('createRouter', () => {
       normalize: false,
       routedScalingFactor: 1,
       precision: 'f32',
+      softmaxOrder: 'before',
+      compat: 'canonical',
     });
     expect(createRouter(v3).config.normalize).toBe(true);
     expect(createRouter({ ...v3, scoring: 'sqrtSoftplus' }).config.normalize).toBe(true);

@@ -1,7 +1,17 @@
-import { requireGroupPairs, resolveConfig } from './config.js';
-import { RoutingError } from './errors.js';
-import { requireFinite, requireLength, requireTokens } from './operands.js';
+import { requireGroupSize, resolveConfig } from './config.js';
+import { type FastGate, openFastGate } from './fast-gate.js';
+import { GroupLimit } from './group-limit.js';
 import {
+  notFinite,
+  requireExactLength,
+  requireFinite,
+  requireIds,
+  requireLength,
+  requireTokens,
+} from './operands.js';
+import {
+  logitRow,
+  logitRowBf16,
   type ScoreRow,
   sigmoidRow,
   sigmoidRowBf16,
@@ -10,23 +20,31 @@ import {
   sqrtSoftplusRow,
   sqrtSoftplusRowBf16,
 } from './scores.js';
-import { scoreGroups, selectTop } from './select.js';
-import type { RouteIntoOptions, Router, RouterConfig, RoutingDecision, Scoring } from './types.js';
-import { weighRow, weighRowBf16 } from './weights.js';
+import { selectTop } from './select.js';
+import type {
+  GroupScore,
+  ResolvedRouterConfig,
+  RouteIntoOptions,
+  RouteOptions,
+  Router,
+  RouterConfig,
+  RoutingDecision,
+  Scoring,
+} from './types.js';
+import { type WeighRow, weighRow, weighRowBf16, weighRowSoftmax, weighRowSoftmaxBf16 } from './weights.js';
 
-const SCORE_ROWS: Readonly<Record<Scoring, { f32: ScoreRow; bf16: ScoreRow }>> = {
+const SCORE_ROWS: Readonly<Record<Scoring | 'logits', { f32: ScoreRow; bf16: ScoreRow }>> = {
   sigmoid: { f32: sigmoidRow, bf16: sigmoidRowBf16 },
   softmax: { f32: softmaxRow, bf16: softmaxRowBf16 },
   sqrtSoftplus: { f32: sqrtSoftplusRow, bf16: sqrtSoftplusRowBf16 },
+  logits: { f32: logitRow, bf16: logitRowBf16 },
 };
 
 /**
  * Makes a DeepSeek-V2/V3 gate: score, add the bias, keep the best groups, choose the best experts in them.
  *
- * Selection looks at biased scores, weights are unbiased (DeepSeek-V3 report, section 2.1.2). Ties go to the lowest
- * index, for groups and for experts. Logits and bias must be finite.
- *
- * @throws RoutingError `routing/bad-config` for a configuration that no gate can run.
+ * Ties go to the lowest index, for groups and experts alike. Throws a {@link RoutingError} for a configuration that no gate
+ * can run.
  *
  * @example
  * ```ts
@@ -38,35 +56,40 @@ const SCORE_ROWS: Readonly<Record<Scoring, { f32: ScoreRow; bf16: ScoreRow }>> =
  * ```
  */
 export function createRouter(config: RouterConfig): Router {
-  return new TopKRouter(resolveConfig(config));
+  const resolved = resolveConfig(config);
+  return new TopKRouter(resolved, openFastGate(resolved));
+}
+
+/** A router that does everything in scalar TypeScript: the reference for {@link createRouter}, which gives the same bits. */
+export function createScalarRouter(config: RouterConfig): Router {
+  return new TopKRouter(resolveConfig(config), undefined);
 }
 
 class TopKRouter implements Router {
-  readonly config: Router['config'];
+  readonly config: ResolvedRouterConfig;
   readonly #scoreRow: ScoreRow;
-  readonly #weighRow: typeof weighRow;
+  readonly #weighRow: WeighRow;
   readonly #scores: Float32Array;
   readonly #biased: Float32Array;
   readonly #best: Float32Array;
-  readonly #groupScores: Float32Array;
-  readonly #groupBest: Float32Array;
-  readonly #groupIndices: Int32Array;
-  readonly #groupKept: Uint8Array;
+  readonly #limit: GroupLimit | undefined;
+  readonly #fast: FastGate | undefined;
 
-  constructor(config: Router['config']) {
+  constructor(config: ResolvedRouterConfig, fast: FastGate | undefined) {
+    const late = config.softmaxOrder === 'after';
+    const single = config.precision === 'f32';
     this.config = config;
-    this.#scoreRow = SCORE_ROWS[config.scoring][config.precision];
-    this.#weighRow = config.precision === 'bf16' ? weighRowBf16 : weighRow;
+    this.#scoreRow = SCORE_ROWS[late ? 'logits' : config.scoring][config.precision];
+    if (late) this.#weighRow = single ? weighRowSoftmax : weighRowSoftmaxBf16;
+    else this.#weighRow = single ? weighRow : weighRowBf16;
     this.#scores = new Float32Array(config.experts);
     this.#biased = new Float32Array(config.experts);
     this.#best = new Float32Array(config.topK);
-    this.#groupScores = new Float32Array(config.groups);
-    this.#groupBest = new Float32Array(config.topKGroups);
-    this.#groupIndices = new Int32Array(config.topKGroups);
-    this.#groupKept = new Uint8Array(config.groups);
+    this.#limit = config.groups > 1 ? new GroupLimit(config) : undefined;
+    this.#fast = fast;
   }
 
-  route(logits: Float32Array, tokens: number, options: { bias?: Float32Array } = {}): RoutingDecision {
+  route(logits: Float32Array, tokens: number, options: RouteOptions = {}): RoutingDecision {
     const { experts, topK, groups, topKGroups } = this.config;
     // Before the allocations below, so that a wild token count is a typed error.
     requireTokens(tokens);
@@ -79,6 +102,7 @@ class TopKRouter implements Router {
     if (groups > 1) decision.groups = new Int32Array(tokens * topKGroups);
     this.routeInto(logits, tokens, {
       bias: options.bias,
+      mask: options.mask,
       indices: decision.indices,
       weights: decision.weights,
       groups: decision.groups,
@@ -88,56 +112,72 @@ class TopKRouter implements Router {
   }
 
   routeInto(logits: Float32Array, tokens: number, options: RouteIntoOptions): void {
-    const config = this.config;
-    const { experts, topK, topKGroups } = config;
-    const { bias, indices, weights, groups, counts } = options;
-    this.#check(logits, tokens, options);
-    const limited = config.groups > 1;
-    const top2Sum = (config.groupScore ?? (bias === undefined ? 'max' : 'top2Sum')) === 'top2Sum';
-    const scores = this.#scores;
-    const biased = bias === undefined ? scores : this.#biased;
-    const best = this.#best;
+    const { experts, topK, topKGroups } = this.config;
+    const { bias, mask, groups, counts } = options;
+    const groupScore = this.config.groupScore ?? (bias === undefined ? 'max' : 'top2Sum');
+    this.#check(logits, tokens, groupScore, options);
+    if (mask === undefined && this.#fast?.route(logits, tokens, groupScore, options) === true) return;
     counts.fill(0, 0, experts);
     for (let token = 0; token < tokens; token++) {
+      if (mask !== undefined && mask[token] === 0) {
+        options.indices.fill(-1, token * topK, (token + 1) * topK);
+        options.weights.fill(0, token * topK, (token + 1) * topK);
+        if (this.#limit !== undefined) groups?.fill(-1, token * topKGroups, (token + 1) * topKGroups);
+      } else this.#routeToken(logits, token, groupScore, options);
+    }
+  }
+
+  weigh(logits: Float32Array, indices: Int32Array, options: { out?: Float32Array } = {}): Float32Array {
+    const { experts, topK, normalize, routedScalingFactor } = this.config;
+    const tokens = Math.floor(indices.length / topK);
+    requireExactLength('indices', indices.length, tokens * topK, '[tokens, topK]');
+    requireLength('logits', logits.length, tokens * experts, '[tokens, experts]');
+    requireIds('indices', indices, indices.length, experts);
+    const out = options.out ?? new Float32Array(tokens * topK);
+    requireLength('out', out.length, tokens * topK, '[tokens, topK]');
+    for (let token = 0; token < tokens; token++) {
+      // A masked token may hold anything in its logits.
+      if (hasId(indices, token * topK, topK)) requireFiniteRow(logits, token, experts);
+    }
+    for (let token = 0; token < tokens; token++) {
       const offset = token * topK;
-      this.#scoreRow(logits, token * experts, scores);
-      if (bias !== undefined) for (let e = 0; e < experts; e++) biased[e] = scores[e]! + bias[e]!;
-      if (limited) {
-        this.#selectGroups(biased, top2Sum);
-        if (groups !== undefined) {
-          for (let l = 0; l < topKGroups; l++) groups[token * topKGroups + l] = this.#groupIndices[l]!;
-        }
-        this.#selectInGroups(biased, indices, offset);
-      } else selectTop(biased, 0, experts, best, indices, offset, topK, 0);
-      this.#weighRow(scores, indices, offset, topK, config.normalize, config.routedScalingFactor, weights);
-      for (let k = 0; k < topK; k++) counts[indices[offset + k]!]! += 1;
-    }
-  }
-
-  #selectGroups(biased: Float32Array, top2Sum: boolean): void {
-    const { groups, topKGroups } = this.config;
-    scoreGroups(biased, this.#groupScores, top2Sum);
-    selectTop(this.#groupScores, 0, groups, this.#groupBest, this.#groupIndices, 0, topKGroups, 0);
-  }
-
-  /** Offers the kept groups in index order, which is what makes ties go to the lowest expert. */
-  #selectInGroups(biased: Float32Array, indices: Int32Array, offset: number): void {
-    const { experts, topK, groups, topKGroups } = this.config;
-    const kept = this.#groupKept;
-    const size = experts / groups;
-    kept.fill(0);
-    for (let l = 0; l < topKGroups; l++) kept[this.#groupIndices[l]!] = 1;
-    let length = 0;
-    for (let g = 0; g < groups; g++) {
-      if (kept[g] === 1) {
-        length = selectTop(biased, g * size, (g + 1) * size, this.#best, indices, offset, topK, length);
+      if (!hasId(indices, offset, topK)) {
+        out.fill(0, offset, offset + topK);
+        continue;
       }
+      this.#scoreRow(logits, token * experts, this.#scores);
+      this.#weighRow(this.#scores, indices, offset, topK, normalize, routedScalingFactor, out);
     }
+    return out;
   }
 
-  #check(logits: Float32Array, tokens: number, options: RouteIntoOptions): void {
-    const { experts, topK, groups, topKGroups, groupScore } = this.config;
-    const { bias } = options;
+  #routeToken(logits: Float32Array, token: number, groupScore: GroupScore, options: RouteIntoOptions): void {
+    const { experts, topK, topKGroups, normalize, routedScalingFactor } = this.config;
+    const { bias, indices, groups, counts } = options;
+    const scores = this.#scores;
+    const limit = this.#limit;
+    const offset = token * topK;
+    this.#scoreRow(logits, token * experts, scores);
+    let biased = scores;
+    if (bias !== undefined) {
+      biased = this.#biased;
+      for (let e = 0; e < experts; e++) biased[e] = scores[e]! + bias[e]!;
+    }
+    if (limit === undefined) selectTop(biased, 0, experts, this.#best, indices, offset, topK, 0);
+    else {
+      limit.select(biased, groupScore);
+      if (groups !== undefined) {
+        for (let l = 0; l < topKGroups; l++) groups[token * topKGroups + l] = limit.chosen[l]!;
+      }
+      limit.choose(biased, this.#best, indices, offset);
+    }
+    this.#weighRow(scores, indices, offset, topK, normalize, routedScalingFactor, options.weights);
+    for (let k = 0; k < topK; k++) counts[indices[offset + k]!]! += 1;
+  }
+
+  #check(logits: Float32Array, tokens: number, groupScore: GroupScore, options: RouteIntoOptions): void {
+    const { experts, topK, groups, topKGroups } = this.config;
+    const { bias, mask } = options;
     requireTokens(tokens);
     requireLength('logits', logits.length, tokens * experts, '[tokens, experts]');
     requireLength('indices', options.indices.length, tokens * topK, '[tokens, topK]');
@@ -147,17 +187,28 @@ class TopKRouter implements Router {
       requireLength('groups', options.groups.length, tokens * topKGroups, '[tokens, topKGroups]');
     }
     if (bias !== undefined) {
-      if (bias.length !== experts) {
-        throw new RoutingError({
-          code: 'routing/bad-shape',
-          message: `expected ${experts} elements (one per expert) in bias, got ${bias.length}`,
-          value: bias.length,
-          remedy: 'pass one bias per expert',
-        });
-      }
-      if (groupScore === undefined) requireGroupPairs(experts, groups);
+      requireExactLength('bias', bias.length, experts, 'one bias per expert');
+      if (this.config.groupScore === undefined) requireGroupSize(groupScore, experts / groups, groups);
       requireFinite('bias', bias, experts);
     }
-    requireFinite('logits', logits, tokens * experts);
+    if (mask === undefined) requireFinite('logits', logits, tokens * experts);
+    else {
+      requireLength('mask', mask.length, tokens, '[tokens]');
+      for (let token = 0; token < tokens; token++) {
+        if (mask[token] !== 0) requireFiniteRow(logits, token, experts);
+      }
+    }
+  }
+}
+
+function hasId(indices: Int32Array, offset: number, topK: number): boolean {
+  for (let k = 0; k < topK; k++) if (indices[offset + k]! >= 0) return true;
+  return false;
+}
+
+function requireFiniteRow(logits: Float32Array, token: number, experts: number): void {
+  for (let i = token * experts, end = i + experts; i < end; i++) {
+    const value = logits[i]!;
+    if (value - value !== 0) throw notFinite('logits', value, i);
   }
 }

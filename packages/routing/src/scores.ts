@@ -1,5 +1,5 @@
+import { exp64 as exp } from '@moestack/kernels';
 import { roundToBf16 } from './bf16.js';
-import { exp } from './exp.js';
 
 /** Above this softplus(x) is x in float32; the published gates switch over at the same value. */
 const SOFTPLUS_LINEAR_ABOVE = 20;
@@ -56,4 +56,14 @@ export function sqrtSoftplusRowBf16(logits: Float32Array, base: number, scores: 
   for (let e = 0; e < experts; e++) scores[e] = roundToBf16(logits[base + e]!);
   sqrtSoftplusRow(scores, 0, scores);
   for (let e = 0; e < experts; e++) scores[e] = roundToBf16(scores[e]!);
+}
+
+/** The logits themselves, for a softmax that comes after the selection. */
+export function logitRow(logits: Float32Array, base: number, scores: Float32Array): void {
+  for (let e = 0; e < scores.length; e++) scores[e] = logits[base + e]!;
+}
+
+/** {@link logitRow} rounded to bfloat16. */
+export function logitRowBf16(logits: Float32Array, base: number, scores: Float32Array): void {
+  for (let e = 0; e < scores.length; e++) scores[e] = roundToBf16(logits[base + e]!);
 }

@@ -39,10 +39,10 @@ export function scoreGroups(biased: Float32Array, groupScores: Float32Array, top
  * @param length - entries of the list that are filled.
  */
 export function selectTop(
-  scores: Float32Array,
+  scores: Float32Array | Float64Array,
   from: number,
   to: number,
-  best: Float32Array,
+  best: Float32Array | Float64Array,
   indices: Int32Array,
   offset: number,
   limit: number,

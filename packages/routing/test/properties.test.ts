@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createRouter, type RouterConfig } from '../src/index.js';
+import { createRandom, createRouter, createScalarRouter, type RouterConfig } from '../src/index.js';
 
 interface Situation {
   config: RouterConfig;
@@ -89,6 +89,47 @@ function routeBySorting({ config, tokens, logits, bias }: Situation): number[][]
 const seeded = { seed: 20_250_101, numRuns: 300 };
 
 describe('properties of every decision', () => {
+  it('are those of the scalar gate, bit for bit', () => {
+    const sizes = fc.record({
+      groups: fc.integer({ min: 1, max: 4 }),
+      size: fc.constantFrom(4, 8, 12),
+      tokens: fc.integer({ min: 0, max: 60 }),
+      keep: fc.nat(),
+      top: fc.nat(),
+      scoring: fc.constantFrom('sigmoid' as const, 'softmax' as const),
+      normalize: fc.boolean(),
+      biased: fc.boolean(),
+      coarse: fc.boolean(),
+      seed: fc.nat(),
+    });
+    fc.assert(
+      fc.property(sizes, ({ groups, size, tokens, keep, top, biased, coarse, seed, ...rest }) => {
+        const topKGroups = 1 + (keep % groups);
+        const topK = 1 + (top % (size * topKGroups));
+        const experts = groups * size;
+        const config = { ...rest, experts, groups, topKGroups, topK, routedScalingFactor: 2.5 };
+        const random = createRandom(seed);
+        const value = () => (coarse ? Math.floor(random() * 4) - 2 : (random() - 0.5) * 20);
+        const logits = Float32Array.from({ length: tokens * experts }, value);
+        const bias = Float32Array.from({ length: experts }, () => (coarse ? -1 : random() - 0.5));
+        const options = biased ? { bias } : {};
+        const fast = createRouter(config).route(logits, tokens, options);
+        expect(fast).toEqual(createScalarRouter(config).route(logits, tokens, options));
+      }),
+      { ...seeded, numRuns: 150 },
+    );
+  });
+
+  it('are those of the scalar gate over several chunks', () => {
+    const config = { experts: 256, topK: 8, groups: 8, topKGroups: 4, scoring: 'sigmoid' as const };
+    const random = createRandom(1);
+    const logits = Float32Array.from({ length: 300 * 256 }, () => (random() - 0.5) * 20);
+    const bias = Float32Array.from({ length: 256 }, () => random() * 0.1);
+    expect(createRouter(config).route(logits, 300, { bias })).toEqual(
+      createScalarRouter(config).route(logits, 300, { bias }),
+    );
+  });
+
   it('counts every assignment once, and chooses distinct experts in at most topKGroups groups', () => {
     fc.assert(
       fc.property(fc.boolean().chain(situations), (situation) => {
@@ -170,5 +211,30 @@ describe('properties of every decision', () => {
       }),
       seeded,
     );
+  });
+});
+
+describe('routeInto', () => {
+  it.each([
+    ['SIMD', createRouter],
+    ['scalar', createScalarRouter],
+  ])('allocates no arrays (%s)', (_, create) => {
+    const router = create({ experts: 64, topK: 6, groups: 8, topKGroups: 4, scoring: 'sigmoid' });
+    const logits = new Float32Array(40 * 64).fill(0.5);
+    const out = {
+      bias: new Float32Array(64),
+      indices: new Int32Array(40 * 6),
+      weights: new Float32Array(40 * 6),
+      groups: new Int32Array(40 * 4),
+      counts: new Int32Array(64),
+    };
+    for (let i = 0; i < 300; i++) router.routeInto(logits, 40, out);
+    const before = process.memoryUsage();
+    const calls = 2000;
+    for (let i = 0; i < calls; i++) router.routeInto(logits, 40, out);
+    const after = process.memoryUsage();
+    // A view for each token would be 4 kB; boxed numbers of unoptimised code stay below this.
+    expect((after.heapUsed - before.heapUsed) / calls).toBeLessThan(1024);
+    expect((after.arrayBuffers - before.arrayBuffers) / calls).toBeLessThan(16);
   });
 });

@@ -8,6 +8,15 @@ export * from './errors.js';
 export { GenerationConfig } from './generation-config.js';
 export { type JsonSchema, persistedSchemas, toJsonSchema } from './json-schema.js';
 export { LinkTraffic, PhaseTraffic, TrafficByLink, TrafficReport } from './traffic-report.js';
+export { MAX_TRACE_RECORDS, RoutingTrace, RoutingTraceRecord } from './routing-trace.js';
+export {
+  decodeSidecar,
+  encodeSidecar,
+  MAX_SIDECAR_HEADER_BYTES,
+  type SidecarArray,
+  SidecarError,
+  type SidecarTensor,
+} from './sidecar.js';
 export {
   decodeBase64,
   encodeBase64,

@@ -1,11 +1,18 @@
 import { z } from 'zod';
 import { BenchmarkReport } from './benchmark-report.js';
 import { GenerationConfig } from './generation-config.js';
+import { RoutingTrace } from './routing-trace.js';
 import { TrafficReport } from './traffic-report.js';
 import { TokenUsage } from './usage.js';
 
 /** Every schema that is written to or read from files, by name. */
-export const persistedSchemas = { BenchmarkReport, GenerationConfig, TokenUsage, TrafficReport } as const;
+export const persistedSchemas = {
+  BenchmarkReport,
+  GenerationConfig,
+  RoutingTrace,
+  TokenUsage,
+  TrafficReport,
+} as const;
 
 /** A JSON Schema document (draft 2020-12) as plain data. */
 export type JsonSchema = Record<string, unknown>;

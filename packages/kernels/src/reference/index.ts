@@ -1,6 +1,8 @@
 export { causalAttention, latentAttention } from './attention.js';
 export { add, addScaled, rmsNorm, rope, sigmoid, silu, siluMul, softmax, toBf16 } from './elementwise.js';
+export { exp64 } from './exp64.js';
 export { ceilPowerOfTwo, decodeBf16, decodeE4m3, encodeE4m3, roundBf16 } from './formats.js';
+export { gate } from './gate.js';
 export { gemm, linear, linearTransposed, linearW8A8 } from './linear.js';
 export { quantizeActivations } from './quantize.js';
 export { decodeF16, encodeBf16, encodeF16, packBf16, reduce, unpackBf16 } from './reduce.js';

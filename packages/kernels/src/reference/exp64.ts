@@ -10,8 +10,8 @@ const LOWEST = -708;
 const HIGHEST = 709;
 const EXPONENT_BIAS = 1100;
 
-/** 2^(j/32), from correctly rounded square roots, so that every engine builds the same table. */
-const fractions: Float64Array = /* @__PURE__ */ buildFractions();
+/** 2^(j/32), from correctly rounded square roots, so that every engine builds the same table; the kernel reads it too. */
+export const fractions: Float64Array = /* @__PURE__ */ buildFractions();
 /** 2^n for n from -1100 to 1100 (0 and Infinity past the range of doubles). */
 const powers: Float64Array = /* @__PURE__ */ buildPowers();
 
@@ -21,7 +21,7 @@ const powers: Float64Array = /* @__PURE__ */ buildPowers();
  * `Math.exp` is implementation-defined; this one has the same bits in every engine and takes a third of the time.
  * x = (32 n + j) ln2/32 + r with |r| <= ln2/64, so a polynomial of degree 5 is enough.
  */
-export function exp(x: number): number {
+export function exp64(x: number): number {
   if (x < LOWEST) return 0;
   if (x > HIGHEST) return Number.POSITIVE_INFINITY;
   const step = x * STEPS_PER_UNIT + ROUND - ROUND;
