@@ -3,7 +3,13 @@ import { hasErrorMarker, MoestackError, type MoestackErrorOptions } from '@moest
 const marker: symbol = Symbol.for('moestack.error.placement');
 
 /** Stable codes of a {@link PlacementError}. */
-export type PlacementErrorCode = 'placement/bad-config' | 'placement/bad-shape' | 'placement/not-finite';
+export type PlacementErrorCode =
+  | 'placement/bad-config'
+  | 'placement/bad-shape'
+  | 'placement/bad-plan'
+  | 'placement/not-finite'
+  | 'placement/bad-state'
+  | 'placement/worker-failed';
 
 /** Every error that `@moestack/placement` throws. No output array has been written when one is thrown. */
 export class PlacementError extends MoestackError {
