@@ -4,6 +4,8 @@ export type {
   CollectiveOp,
   Communicator,
   Plan,
+  PlanBuffers,
+  PlanCommon,
   PlanRequest,
   ReduceOptions,
   RunOptions,
@@ -18,6 +20,7 @@ export {
   type Reduction,
   viewAs,
 } from './communicator/dtype.js';
+export { type MeasureOptions, measureLinks } from './communicator/measure-links.js';
 export {
   createTopology,
   type LinkClass,
@@ -48,6 +51,7 @@ export {
 } from './errors.js';
 export { createLoopback, type LoopbackOptions } from './loopback/create-loopback.js';
 export { finishTogether, runTogether } from './loopback/run-together.js';
+export * from './moe/index.js';
 export { type Choice, chooseAlgorithm, estimateSeconds } from './schedule/choose-algorithm.js';
 export {
   algorithmsOf,
@@ -57,6 +61,7 @@ export {
   supports,
   totalsOf,
 } from './schedule/create-schedule.js';
+export { checkFit, fitLink, type LinkSample } from './schedule/fit-links.js';
 export type {
   BufferName,
   LocalStep,
@@ -68,4 +73,3 @@ export type {
   SendStep,
 } from './schedule/ir.js';
 export { defaultLinkFit, type LinkFit, type LinkModel } from './schedule/link-fit.js';
-export * from './moe/index.js';

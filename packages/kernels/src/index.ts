@@ -7,6 +7,7 @@ export { Kernels } from './kernels.js';
 export { KernelsBase } from './kernels-base.js';
 export { ReduceKernels } from './reduce-kernels.js';
 export { exp64 } from './reference/exp64.js';
+export { type ReduceElements, ReduceKernels } from './reduce-kernels.js';
 export * as reference from './reference/index.js';
 export type { ReduceDtype, ReduceOperation } from './reference/reduce.js';
 export { RowSumKernel, RowSumKernels } from './row-sum-kernels.js';

@@ -8,7 +8,8 @@ import type { KernelsOptions } from './types.js';
 
 const dtypes: readonly ReduceDtype[] = ['f32', 'bf16', 'f16', 'i32'];
 const operations: readonly ReduceOperation[] = ['sum', 'max', 'min'];
-type Elements = Float32Array | Uint16Array | Int32Array;
+/** Arrays that {@link ReduceKernels.reduce} takes: bf16 and f16 are codes in a Uint16Array. */
+export type ReduceElements = Float32Array | Uint16Array | Int32Array;
 
 /**
  * Reduction and copying of communication buffers over one {@link Arena}, private or shared.
@@ -56,9 +57,9 @@ export class ReduceKernels {
   reduce(
     dtype: ReduceDtype,
     operation: ReduceOperation,
-    a: Elements,
-    b: Elements,
-    out: Elements,
+    a: ReduceElements,
+    b: ReduceElements,
+    out: ReduceElements,
     n: number,
   ): void {
     const dtypeCode = ReduceKernels.dtypeCode(dtype);
@@ -147,7 +148,7 @@ function position<T extends string>(what: string, names: readonly T[], name: T):
   return index;
 }
 
-function needElements(dtype: ReduceDtype, name: string, view: Elements, n: number): void {
+function needElements(dtype: ReduceDtype, name: string, view: ReduceElements, n: number): void {
   const kind = dtype === 'f32' ? Float32Array : dtype === 'i32' ? Int32Array : Uint16Array;
   needCount('n', n, 0);
   if (!(view instanceof kind)) {
@@ -161,6 +162,6 @@ function needElements(dtype: ReduceDtype, name: string, view: Elements, n: numbe
   needLength(name, view, n);
 }
 
-function bytesOf(view: Elements): Uint8Array {
+function bytesOf(view: ReduceElements): Uint8Array {
   return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
 }

@@ -41,8 +41,9 @@ export class RowSumKernels {
 export class RowSumKernel {
   /** The sum so far; write it freely between calls. */
   readonly values: Float32Array;
-  /** Where the next row goes, as bytes, float32 values or bfloat16 codes; also where `packBf16` leaves its codes. */
+  /** Where the next row goes, as bytes, words, float32 values or bfloat16 codes; also where `packBf16` leaves its codes. */
   readonly row: Uint8Array;
+  readonly words: Int32Array;
   readonly f32: Float32Array;
   readonly bf16: Uint16Array;
   readonly #wasm: KernelExports;
@@ -57,6 +58,7 @@ export class RowSumKernel {
     this.values = values;
     this.f32 = row;
     this.row = new Uint8Array(row.buffer, row.byteOffset, row.byteLength);
+    this.words = new Int32Array(row.buffer, row.byteOffset, row.length);
     this.bf16 = new Uint16Array(row.buffer, row.byteOffset, row.length);
     this.#sumAddress = values.byteOffset;
     this.#rowAddress = row.byteOffset;

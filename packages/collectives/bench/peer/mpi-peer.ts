@@ -22,21 +22,32 @@ export interface MpiPeer {
 
 /** Compiles the C program with mpicc and starts it under mpirun; undefined where there is no MPI. */
 export async function startMpiPeer(source: string, ranks: number): Promise<MpiPeer | undefined> {
-  const version = spawnSync('mpirun', ['--version'], { encoding: 'utf8' }).stdout?.split('\n')[0];
-  if (!version) return undefined;
   const folder = mkdtempSync(join(tmpdir(), 'moestack-mpi-'));
   const program = join(folder, 'peer');
+  const compiled = spawnSync('mpicc', ['-O3', '-march=native', source, '-o', program], { stdio: 'inherit' });
+  if (compiled.status !== 0) {
+    rmSync(folder, { recursive: true });
+    return undefined;
+  }
+  return startMpiJob([program], ranks, folder);
+}
+
+/** Starts a JavaScript program that understands the same commands under the same mpirun; undefined where there is no MPI. */
+export async function startMpiNode(script: string, ranks: number): Promise<MpiPeer | undefined> {
+  return startMpiJob([process.execPath, script], ranks, mkdtempSync(join(tmpdir(), 'moestack-mpi-')));
+}
+
+/** Each rank gets the path of its pipe without the rank's number as last argument. */
+function startMpiJob(program: readonly string[], ranks: number, folder: string): MpiPeer | undefined {
+  const version = spawnSync('mpirun', ['--version'], { encoding: 'utf8' }).stdout?.split('\n')[0];
   const pipes = Array.from({ length: ranks }, (_, rank) => join(folder, `pipe.${rank}`));
-  if (
-    spawnSync('mpicc', ['-O3', '-march=native', source, '-o', program], { stdio: 'inherit' }).status !== 0 ||
-    spawnSync('mkfifo', pipes).status !== 0
-  ) {
+  if (!version || spawnSync('mkfifo', pipes).status !== 0) {
     rmSync(folder, { recursive: true });
     return undefined;
   }
   const root =
     process.getuid?.() === 0 ? { OMPI_ALLOW_RUN_AS_ROOT: '1', OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1' } : {};
-  const child: ChildProcess = spawn('mpirun', ['-n', String(ranks), program, join(folder, 'pipe')], {
+  const child: ChildProcess = spawn('mpirun', ['-n', String(ranks), ...program, join(folder, 'pipe')], {
     env: { ...process.env, ...root },
     stdio: ['ignore', 'pipe', 'inherit'],
   });

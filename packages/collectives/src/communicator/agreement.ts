@@ -108,6 +108,7 @@ export function compareProposals(payloads: readonly Uint8Array[], operation: Ope
   for (const { name, index, show } of fields) {
     requireSame(proposals, name, index, show);
   }
+  requireCounts(proposals, HEADER + operation.counts.length + operation.receiveCounts.length);
   let tagBase = 0;
   for (const proposal of proposals) tagBase = Math.max(tagBase, proposal[7] as number);
   if (operation.op === 'allToAll') return { tagBase, counts: allToAllMatrix(proposals) };
@@ -122,6 +123,19 @@ export function compareProposals(payloads: readonly Uint8Array[], operation: Ope
     );
   }
   return { tagBase, counts };
+}
+
+/** Every count is a whole number, and every rank sent as many as this one: what comes from elsewhere is not trusted. */
+function requireCounts(proposals: readonly Float64Array[], length: number): void {
+  const bad: number[] = [];
+  proposals.forEach((proposal, rank) => {
+    const counts = proposal.subarray(HEADER);
+    const whole = counts.every((count) => Number.isSafeInteger(count) && count >= 0);
+    const tag = proposal[7] as number;
+    if (proposal.length !== length || !whole || !Number.isSafeInteger(tag) || tag < 0) bad.push(rank);
+  });
+  if (bad.length > 0)
+    throw new MismatchError('counts', bad, `rank ${bad[0]} sent other counts than the operation has`);
 }
 
 function requireSame(

@@ -1,3 +1,4 @@
+import type { LinkFit } from '../schedule/link-fit.js';
 import type { TrafficCounters } from './counters.js';
 import type { Dtype, DtypeArray, Reduction } from './dtype.js';
 import type { Topology } from './topology.js';
@@ -31,14 +32,16 @@ export type CollectiveOp =
   | 'scatter'
   | 'barrier';
 
-interface Buffers {
+/** Buffers of a {@link PlanRequest}; what is left out is allocated. */
+export interface PlanBuffers {
   /** What this rank contributes; default: memory allocated from the communicator, see {@link Plan.input}. */
   readonly input?: DtypeArray;
   /** Where the result goes; default: memory allocated from the communicator, see {@link Plan.output}. */
   readonly output?: DtypeArray;
 }
 
-interface Common extends Buffers {
+/** What most {@link PlanRequest} have in common. */
+export interface PlanCommon extends PlanBuffers {
   readonly dtype: Dtype;
   /** Default `auto`. Must be the same on every rank. */
   readonly algorithm?: Algorithm | 'auto';
@@ -62,33 +65,33 @@ interface Common extends Buffers {
  *   These two are not agreed with other ranks; a longer message than `count` is a MismatchError of the receiver.
  */
 export type PlanRequest =
-  | (Common & { readonly op: 'allReduce'; readonly count: number; readonly reduction?: Reduction })
-  | (Common & {
+  | (PlanCommon & { readonly op: 'allReduce'; readonly count: number; readonly reduction?: Reduction })
+  | (PlanCommon & {
       readonly op: 'reduceScatter';
       readonly counts: number | ArrayLike<number>;
       readonly reduction?: Reduction;
     })
-  | (Common & { readonly op: 'allGather'; readonly counts: number | ArrayLike<number> })
-  | (Common & {
+  | (PlanCommon & { readonly op: 'allGather'; readonly counts: number | ArrayLike<number> })
+  | (PlanCommon & {
       readonly op: 'allToAll';
       readonly sendCounts: number | ArrayLike<number>;
       readonly receiveCounts: number | ArrayLike<number>;
       readonly variable?: boolean;
     })
-  | (Common & { readonly op: 'broadcast'; readonly count: number; readonly root: number })
-  | (Common & {
+  | (PlanCommon & { readonly op: 'broadcast'; readonly count: number; readonly root: number })
+  | (PlanCommon & {
       readonly op: 'reduce';
       readonly count: number;
       readonly root: number;
       readonly reduction?: Reduction;
     })
-  | (Common & {
+  | (PlanCommon & {
       readonly op: 'gather' | 'scatter';
       readonly counts: number | ArrayLike<number>;
       readonly root: number;
     })
   | { readonly op: 'barrier'; readonly algorithm?: Algorithm | 'auto' }
-  | (Buffers & {
+  | (PlanBuffers & {
       readonly op: 'send' | 'receive';
       readonly dtype: Dtype;
       readonly count: number;
@@ -247,6 +250,8 @@ export interface Communicator {
   dupSync(options?: RunOptions): Communicator;
   shrinkSync(options?: RunOptions): Communicator;
 
+  /** Replaces what `auto` chooses by, for later plans; the same fit on every rank (plans check that). New groups inherit it. */
+  setFit(fit: LinkFit): void;
   /** Traffic of this rank in this communicator. */
   counters(): TrafficCounters;
   /** Frees plans and the transport. Not collective, but peers that still wait for this rank fail. Idempotent. */

@@ -1,5 +1,6 @@
 import { AbortedError } from '@moestack/schemas/errors';
 import { CollectivesError, CollectivesTimeoutError, PeerFailureError } from '../errors.js';
+import { checkFit } from '../schedule/fit-links.js';
 import { defaultLinkFit, type LinkFit } from '../schedule/link-fit.js';
 import { decodeNumbers, encodeNumbers } from './agreement.js';
 import { allocateArray, releaseArray } from './buffers.js';
@@ -19,7 +20,7 @@ import { blockUntil, type Waitable, waitUntil } from './waiting.js';
 export interface CommunicatorOptions {
   /** How long an operation may wait before it fails; default 5. */
   readonly timeoutSeconds?: number;
-  /** What `auto` chooses by; default {@link defaultLinkFit}. Must be the same on every rank. See {@link measureLinks}. */
+  /** What `auto` chooses by; default `defaultLinkFit`. Must be the same on every rank. See `measureLinks`. */
   readonly fit?: LinkFit;
 }
 
@@ -33,7 +34,7 @@ export function createCommunicator(transport: Transport, options: CommunicatorOp
 class TransportCommunicator extends OneShot implements Communicator, PlanHost {
   readonly transport: Transport;
   readonly timeoutSeconds: number;
-  readonly #fit: LinkFit;
+  #fit: LinkFit;
   readonly #control = new ControlQueue();
   readonly #planner: Planner;
   #broken: Error | undefined;
@@ -50,8 +51,8 @@ class TransportCommunicator extends OneShot implements Communicator, PlanHost {
         remedy: 'pass seconds',
       });
     }
-    this.#fit = options.fit ?? defaultLinkFit;
-    this.#planner = new Planner(this, this.#control, this.#fit);
+    this.#fit = checkFit(options.fit ?? defaultLinkFit);
+    this.#planner = new Planner(this, this.#control);
   }
 
   get rank(): number {
@@ -64,6 +65,14 @@ class TransportCommunicator extends OneShot implements Communicator, PlanHost {
 
   get topology(): Topology {
     return this.transport.topology;
+  }
+
+  fit(): LinkFit {
+    return this.#fit;
+  }
+
+  setFit(fit: LinkFit): void {
+    this.#fit = checkFit(fit);
   }
 
   counters(): TrafficCounters {

@@ -1,4 +1,5 @@
 import { CollectivesError } from '../errors.js';
+import type { LinkFit } from '../schedule/link-fit.js';
 import type { Algorithm, Plan, PlanRequest, RunOptions, WaitOptions } from './communicator.js';
 import type { DtypeArray } from './dtype.js';
 import type { Runner } from './runner.js';
@@ -9,6 +10,8 @@ import { blockUntil, type Waitable, waitUntil } from './waiting.js';
 export interface PlanHost {
   readonly transport: Transport;
   readonly timeoutSeconds: number;
+  /** What `auto` chooses by. */
+  fit(): LinkFit;
   /** What broke the communicator, or that it was closed; undefined while it is usable. */
   broken(): Error | undefined;
   /** Breaks the communicator for all its plans, unless the error leaves it usable. */
@@ -64,11 +67,6 @@ export class PlanBody implements Plan {
     this.#host = host;
     this.#what = `${parts.op} on rank ${host.transport.rank} of ${host.transport.size}`;
     this.#agreement = agreement;
-  }
-
-  /** First tag beyond those in use; 0 while agreeing. */
-  get tagEnd(): number {
-    return this.#runner?.tagEnd ?? 0;
   }
 
   run(options?: RunOptions): void {
@@ -182,6 +180,7 @@ export class PlanBody implements Plan {
   close(): void {
     if (this.#closed) return;
     if (this.#active && this.#host.broken() === undefined) throw busy(this.#what, 'close');
+    this.#takeRunner();
     this.#closed = true;
     this.#active = false;
     this.#runner?.close();
@@ -201,6 +200,15 @@ export class PlanBody implements Plan {
         message: `${this.#what}: the plan is closed`,
         remedy: 'make a new plan',
       });
+    }
+  }
+
+  /** An agreement may have been completed by the poll of another plan. */
+  #takeRunner(): void {
+    try {
+      this.#agreed();
+    } catch {
+      // A plan whose agreement failed has nothing to close.
     }
   }
 

@@ -1,5 +1,4 @@
 import { CollectivesError } from '../errors.js';
-import type { LinkFit } from '../schedule/link-fit.js';
 import { compareProposals, encodeProposal, encodeRefusal } from './agreement.js';
 import { bufferOf, checkAliasing, releaseArray } from './buffers.js';
 import type { PlanRequest } from './communicator.js';
@@ -21,34 +20,51 @@ function isPointToPoint(request: PlanRequest): request is PointToPointRequest {
   return request.op === 'send' || request.op === 'receive';
 }
 
+/** Tags of one plan: known as soon as it is agreed, even if nobody has polled the plan since. */
+interface TagUse {
+  end: number;
+  closed: boolean;
+}
+
 /** Makes the plans of one communicator and knows those that live. */
 export class Planner {
   readonly #host: PlanHost;
   readonly #control: ControlQueue;
-  readonly #fit: LinkFit;
-  readonly #plans = new Set<PlanBody>();
+  readonly #plans = new Map<PlanBody, TagUse>();
+  readonly #uses = new Set<TagUse>();
   /** Peers and tags with a live point-to-point plan. */
   readonly #pointToPoint = new Set<string>();
 
-  constructor(host: PlanHost, control: ControlQueue, fit: LinkFit) {
+  constructor(host: PlanHost, control: ControlQueue) {
     this.#host = host;
     this.#control = control;
-    this.#fit = fit;
   }
 
   /** A plan whose agreement has begun. @throws CollectivesError when this rank's arguments are wrong, after telling the others. */
   prepare(request: PlanRequest): PlanBody {
-    const plan = isPointToPoint(request) ? this.#pointTo(request) : this.#collective(request);
-    this.#plans.add(plan);
-    return plan;
+    const use: TagUse = { end: 0, closed: false };
+    // Registered before its agreement begins, which may at once be followed by that of the next plan.
+    this.#uses.add(use);
+    try {
+      const plan = isPointToPoint(request) ? this.#pointTo(request) : this.#collective(request, use);
+      this.#plans.set(plan, use);
+      return plan;
+    } catch (error) {
+      this.#uses.delete(use);
+      throw error;
+    }
   }
 
   forget(plan: PlanBody): void {
+    const use = this.#plans.get(plan);
     this.#plans.delete(plan);
+    if (use === undefined) return;
+    use.closed = true;
+    this.#uses.delete(use);
   }
 
   closeAll(): void {
-    for (const plan of [...this.#plans]) plan.close();
+    for (const plan of [...this.#plans.keys()]) plan.close();
   }
 
   /** Tells the other ranks, which wait in the same call, that this one rejected its arguments. */
@@ -60,10 +76,11 @@ export class Planner {
     );
   }
 
-  #collective(request: CollectiveRequest): PlanBody {
+  #collective(request: CollectiveRequest, use: TagUse): PlanBody {
     const { transport } = this.#host;
     const owned: DtypeArray[] = [];
     try {
+      const fit = this.#host.fit();
       const operation = normalize(request, transport.rank, transport.size);
       const { dtype, variable } = operation;
       const given: { input?: DtypeArray; output?: DtypeArray } = request.op === 'barrier' ? {} : request;
@@ -77,11 +94,13 @@ export class Planner {
         receivedCounts: variable ? new Int32Array(transport.size) : noCounts,
       };
       const ticket = this.#control.add(
-        () => transport.agree(encodeProposal(operation, this.#tagsInUse(), this.#fit)),
+        () => transport.agree(encodeProposal(operation, this.#tagsInUse(), fit)),
         (payloads) => {
           const agreed = compareProposals(payloads, operation);
-          const outcome = compile(transport, operation, agreed, buffers, this.#fit);
+          const outcome = compile(transport, operation, agreed, buffers, fit);
           this.#checkTags(outcome.runner);
+          use.end = outcome.runner.tagEnd;
+          if (use.closed) outcome.runner.close();
           return outcome;
         },
       );
@@ -140,7 +159,7 @@ export class Planner {
 
   #tagsInUse(): number {
     let end = 0;
-    for (const plan of this.#plans) end = Math.max(end, plan.tagEnd);
+    for (const use of this.#uses) end = Math.max(end, use.end);
     return end;
   }
 

@@ -117,3 +117,28 @@ export function interpolationCalibration(): CalibrationRow[] {
     }),
   );
 }
+
+/** All calibration rows as a Markdown table, and the largest error of each method. */
+export function calibrationTable(): string {
+  const rows = [...normalCalibration(), ...lowLatencyCalibration(), ...interpolationCalibration()];
+  const lines = [
+    '| method | ranks | phase | published | predicted | error | |',
+    '|---|---|---|---|---|---|---|',
+  ];
+  for (const { method, ranks, phase, unit, published, predicted, error, note } of rows) {
+    const digits = unit === 'us' ? 0 : 1;
+    lines.push(
+      `| ${method} | ${ranks} | ${phase} | ${published.toFixed(0)} ${unit} | ${predicted.toFixed(digits)} ${unit} | ${percent(error)} | ${note} |`,
+    );
+  }
+  const worst = new Map<string, number>();
+  for (const { method, error } of rows) worst.set(method, Math.max(worst.get(method) ?? 0, Math.abs(error)));
+  const summary = [...worst].map(
+    ([method, error]) => `${method}: largest error ${(error * 100).toFixed(1)} %`,
+  );
+  return `${lines.join('\n')}\n\n${summary.join('; ')}.`;
+}
+
+function percent(error: number): string {
+  return `${error < 0 ? '-' : '+'}${Math.abs(error * 100).toFixed(1)} %`;
+}

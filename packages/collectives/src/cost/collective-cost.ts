@@ -45,8 +45,7 @@ export type CollectiveCostRequest = Omit<ScheduleRequest, 'rank'> & {
  *
  * @example
  * ```ts
- * import { collectiveCost, h800Normal } from '@moestack/collectives/cost';
- * import { uniformTopology } from '@moestack/collectives/cost';
+ * import { collectiveCost, h800Normal, uniformTopology } from '@moestack/collectives/cost';
  *
  * const topology = uniformTopology(2, 8);
  * const cost = collectiveCost({ op: 'allReduce', algorithm: 'ring', topology, counts: [1 << 20] }, h800Normal);

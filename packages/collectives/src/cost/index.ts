@@ -5,6 +5,7 @@ export { combineMessage, dispatchMessage, type MessageFormat, type MessageShape 
 export type { ScheduleTotals } from '../schedule/ir.js';
 export {
   type CalibrationRow,
+  calibrationTable,
   interpolationCalibration,
   lowLatencyCalibration,
   normalCalibration,

@@ -7,12 +7,13 @@ export type Biases = readonly (Float32Array | Uint16Array)[];
 
 /** Adds biases first: f32(bias0 + bias1), before any row. */
 export class BiasRows {
-  readonly #views: readonly [RowView, RowView] = [new RowView(), new RowView()];
+  readonly #views: readonly [RowView, RowView];
   readonly #rowBytes: number;
   #first: MessageBuffer | undefined;
   #second: MessageBuffer | undefined;
 
   constructor(hidden: number, format: CombineFormat) {
+    this.#views = [new RowView(hidden), new RowView(hidden)];
     this.#rowBytes = hidden * (format === 'f32' ? 4 : 2);
   }
 

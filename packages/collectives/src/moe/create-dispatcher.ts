@@ -6,7 +6,8 @@ import { type DispatcherConfig, type DispatcherOptions, resolveConfig } from './
 import { LowLatencyDispatcher } from './low-latency-dispatcher.js';
 import { Dispatcher } from './normal-dispatcher.js';
 
-type ModeDispatcher<Mode> = Mode extends 'low-latency' ? LowLatencyDispatcher : Dispatcher;
+/** The dispatcher of one mode. */
+export type ModeDispatcher<Mode> = Mode extends 'low-latency' ? LowLatencyDispatcher : Dispatcher;
 
 /** The dispatcher of the mode in `Options`; of either kind when the mode is not known to the compiler. */
 export type DispatcherOf<Options extends DispatcherOptions> = ModeDispatcher<Options['mode']>;
@@ -20,7 +21,7 @@ export type DispatcherOf<Options extends DispatcherOptions> = ModeDispatcher<Opt
  * ```ts
  * import { createDispatcher, createLoopback } from '@moestack/collectives';
  *
- * const ranks = createLoopback({ nodes: 1, ranksPerNode: 2 });
+ * const ranks = createLoopback(2);
  * const received = await Promise.all(
  *   ranks.map(async (comm) => {
  *     const dispatcher = await createDispatcher(comm, {

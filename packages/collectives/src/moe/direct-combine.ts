@@ -2,7 +2,7 @@ import { MismatchError } from '../errors.js';
 import { type Biases, BiasRows } from './combine-input.js';
 import { peersFrom, SLOT_TAGS, type SlotEnvironment } from './environment.js';
 import { combineMessage, type MessageFormat } from './message.js';
-import { copyAligned, MessageBuffer, RowView } from './message-buffer.js';
+import { copyPart, type MessageBuffer, noMessages, RowView } from './message-buffer.js';
 import type { Phase } from './phase.js';
 import type { Route } from './route.js';
 import { RowSum } from './rows.js';
@@ -25,11 +25,12 @@ export interface CombineRows {
 export class CombinePacker {
   readonly #format: MessageFormat;
   readonly #topK: number;
-  readonly #view = new RowView();
-  #x: MessageBuffer = new MessageBuffer(new Uint8Array(0));
+  readonly #view: RowView;
+  #x: MessageBuffer = noMessages;
   #weights: Float32Array | undefined;
 
-  constructor(format: MessageFormat, topK: number) {
+  constructor(format: MessageFormat, topK: number, hidden: number) {
+    this.#view = new RowView(hidden);
     this.#format = format;
     this.#topK = topK;
   }
@@ -53,7 +54,7 @@ export class CombinePacker {
     for (let slot = 0; slot < this.#topK; slot++) {
       target.f32[weights + slot] = this.#weights === undefined ? 0 : this.#weights[row * this.#topK + slot]!;
     }
-    copyAligned(this.#x, row * format.dataBytes, target, offset + format.dataOffset, format.dataBytes);
+    copyPart(this.#x, row * format.dataBytes, target, offset + format.dataOffset, format.dataBytes);
   }
 }
 
@@ -85,11 +86,11 @@ export class DirectCombine implements Phase, MessageSource {
   readonly #bias: BiasRows;
   readonly #sum: RowSum;
   readonly #weights: Float32Array;
-  readonly #outView = new RowView();
-  /** [R]: how many of the tokens sent to a rank are already in their sums. */
+  readonly #outView: RowView;
+  /** `[R]`: how many of the tokens sent to a rank are already in their sums. */
   readonly #taken: Int32Array;
   #route: Route | undefined;
-  #out: MessageBuffer = new MessageBuffer(new Uint8Array(0));
+  #out: MessageBuffer = noMessages;
   #outWeights: Float32Array = new Float32Array(0);
   #token = 0;
   #rank = -1;
@@ -99,9 +100,10 @@ export class DirectCombine implements Phase, MessageSource {
     this.#env = env;
     this.#peers = peersFrom(transport.rank, transport.size);
     this.#format = combineMessage(config);
-    this.#packer = new CombinePacker(this.#format, config.topK);
+    this.#packer = new CombinePacker(this.#format, config.topK, config.hidden);
     this.#bias = new BiasRows(config.hidden, config.combinePayload);
     this.#sum = new RowSum(env.sums, config.hidden, config.combinePayload);
+    this.#outView = new RowView(config.hidden);
     this.#weights = new Float32Array(config.topK);
     this.#taken = new Int32Array(config.ranks);
     this.#streams = openStreams(transport, {

@@ -4,7 +4,7 @@ import { dispatchMessage } from './message.js';
 import type { MessageBuffer } from './message-buffer.js';
 import { type CountRows, Notify } from './notify.js';
 import type { Phase } from './phase.js';
-import { exceedsCapacity, setReceiveOffsets } from './receive-counts.js';
+import { checkCapacity, setReceiveOffsets } from './receive-counts.js';
 import type { ReceivedRows } from './received-rows.js';
 import type { Route } from './route.js';
 import { type MessageSource, openStreams, type Streams, unfinished } from './streams.js';
@@ -90,7 +90,7 @@ export class DirectDispatch implements Phase, MessageSource, CountRows {
     if (this.#counting) {
       if (this.#notify.advance()) {
         setReceiveOffsets(route, this.#env.transport.rank, this.#env.config.ranks);
-        exceedsCapacity(route, this.#env.config);
+        checkCapacity(route, this.#env.config);
         this.#counting = false;
         this.#sending = true;
         this.#expect(route);

@@ -6,6 +6,7 @@ import { CollectivesError } from '../errors.js';
 import type { DispatcherConfig } from './config.js';
 import { type DispatchLayout, dispatchLayout } from './layout.js';
 import type { Phase } from './phase.js';
+import type { Route } from './route.js';
 import { createCounters, type DispatchCounters } from './slot-counters.js';
 
 /** A dispatch or combine whose send phase has begun on this rank. */
@@ -76,6 +77,8 @@ export abstract class DispatcherBase {
   readonly rank: number;
   /** What this rank has sent and received so far, by purpose. */
   readonly counters: DispatchCounters;
+  /** `[E/R]`: selections of each local expert over all dispatches received so far, for load statistics. */
+  readonly expertLoad: Float64Array;
   /** @internal */
   protected readonly transport: Transport;
   readonly #comm: Communicator;
@@ -89,6 +92,7 @@ export abstract class DispatcherBase {
     this.config = config;
     this.rank = comm.rank;
     this.transport = comm.transport;
+    this.expertLoad = new Float64Array(config.localExperts);
     this.counters = createCounters(comm.rank, comm.topology);
   }
 
@@ -113,10 +117,11 @@ export abstract class DispatcherBase {
     return this.transport.counters;
   }
 
-  /** Sets the counters to zero. */
+  /** Sets the counters and the expert load to zero. */
   resetCounters(): void {
     for (const counters of Object.values(this.counters) as TrafficCounters[]) counters.reset();
     this.transport.counters.reset();
+    this.expertLoad.fill(0);
   }
 
   /**
@@ -193,7 +198,14 @@ export abstract class DispatcherBase {
 
   /** @internal */
   protected finishSync<Result>(what: string, exchange: Exchange<Result>, options: RunOptions): Result {
-    blockUntil(this.transport, what, waitable(exchange), options.timeoutSeconds ?? this.#comm.timeoutSeconds);
+    const timeoutSeconds = options.timeoutSeconds ?? this.#comm.timeoutSeconds;
+    try {
+      blockUntil(this.transport, what, waitable(exchange), timeoutSeconds);
+    } catch (error) {
+      const again = CollectivesError.isInstance(error) && error.code === 'collectives/would-block';
+      if (!again) this.breakWith(error);
+      throw error;
+    }
     return exchange.take();
   }
 
@@ -204,7 +216,12 @@ export abstract class DispatcherBase {
     options: WaitOptions,
   ): Promise<Result> {
     const timeoutSeconds = options.timeoutSeconds ?? this.#comm.timeoutSeconds;
-    await waitUntil(this.transport, what, waitable(exchange), { ...options, timeoutSeconds });
+    try {
+      await waitUntil(this.transport, what, waitable(exchange), { ...options, timeoutSeconds });
+    } catch (error) {
+      this.breakWith(error);
+      throw error;
+    }
     return exchange.take();
   }
 }
@@ -216,13 +233,22 @@ function waitable(exchange: PendingExchange): { test(): boolean; missing(): read
 /** Slot number `sequence % slots`, refused while its last exchange is in flight. */
 export function nextSlot(what: string, sequence: number, slots: readonly { busy: boolean }[]): number {
   const slot = sequence % slots.length;
-  if (slots[slot]!.busy) {
-    throw new CollectivesError({
-      code: 'collectives/busy',
-      message: `${slots.length} ${what} exchanges are already in flight`,
-      value: slots.length,
-      remedy: `receive the oldest ${what} first, or raise inFlight`,
-    });
-  }
+  if (slots[slot]!.busy) throw inFlightError(what, slots.length);
   return slot;
+}
+
+/** Refuses to overwrite the routing of a dispatch that a combine in flight still reads. */
+export function needRouteFree(route: Route, combines: readonly { route: Route | undefined }[]): void {
+  for (const combine of combines) {
+    if (combine.route === route) throw inFlightError('combine', combines.length);
+  }
+}
+
+function inFlightError(what: string, slots: number): CollectivesError {
+  return new CollectivesError({
+    code: 'collectives/busy',
+    message: `a ${what} of ${slots} exchanges ago is still in flight`,
+    value: slots,
+    remedy: `receive the oldest ${what} first, or raise inFlight`,
+  });
 }

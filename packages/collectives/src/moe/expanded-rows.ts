@@ -2,7 +2,7 @@ import { alignUp } from './checks.js';
 import { type DispatcherConfig, SCALE_BLOCK } from './config.js';
 import type { SlotEnvironment } from './environment.js';
 import { rowBytes } from './message.js';
-import { copyAligned, MessageBuffer, RowView } from './message-buffer.js';
+import { copyPart, copyWords, MessageBuffer, RowView } from './message-buffer.js';
 import type { ReceivedRows, RowArray } from './received-rows.js';
 import type { Route } from './route.js';
 import { RowSum } from './rows.js';
@@ -15,13 +15,13 @@ export interface ExpandedLayout {
   readonly x: RowArray;
   /** [rows, H/128] with payload `fp8`. */
   readonly scales: Float32Array | undefined;
-  /** [E/R + 1]: first row of each expert, a multiple of `expertAlignment`. */
+  /** `[E/R + 1]`: first row of each expert, a multiple of `expertAlignment`. */
   readonly expertOffsets: Int32Array;
-  /** [E/R]: rows of each expert without padding. */
+  /** `[E/R]`: rows of each expert without padding. */
   readonly counts: Int32Array;
-  /** [rows]: received row that it is a copy of, -1 for padding. */
+  /** `[rows]`: received row that it is a copy of, -1 for padding. */
   readonly rowOf: Int32Array;
-  /** [rows]: weight of the selection, 0 for padding. */
+  /** `[rows]`: weight of the selection, 0 for padding. */
   readonly weights: Float32Array;
 }
 
@@ -38,13 +38,13 @@ export class ExpandedRows implements ExpandedLayout {
   readonly #data: MessageBuffer;
   readonly #scaleBuffer: MessageBuffer | undefined;
   readonly #next: Int32Array;
-  /** [received rows, K]: expanded row of each selection, -1 for none. */
+  /** `[received rows, K]`: expanded row of each selection, -1 for none. */
   readonly #expandedOf: Int32Array;
   /** Sums of expert rows, one for each received row. */
   readonly #reduced: MessageBuffer;
   readonly #floatSum: RowSum;
   readonly #halfSum: RowSum;
-  readonly #view = new RowView();
+  readonly #view: RowView;
 
   constructor(env: SlotEnvironment) {
     const { transport, config } = env;
@@ -52,10 +52,11 @@ export class ExpandedRows implements ExpandedLayout {
     const capacity = maxReceiveTokens * topK + localExperts * (expertAlignment - 1);
     this.#config = config;
     const bytes = transport.allocate(capacity * rowBytes(payload, hidden));
-    this.#data = new MessageBuffer(bytes);
+    this.#data = new MessageBuffer(bytes, rowBytes(payload, hidden));
     this.x = payload === 'f32' ? this.#data.f32 : payload === 'bf16' ? this.#data.u16 : bytes;
     if (payload === 'fp8') {
-      this.#scaleBuffer = new MessageBuffer(transport.allocate((capacity * hidden * 4) / SCALE_BLOCK));
+      const scaleBytes = (hidden * 4) / SCALE_BLOCK;
+      this.#scaleBuffer = new MessageBuffer(transport.allocate(capacity * scaleBytes), scaleBytes);
       this.scales = this.#scaleBuffer.f32;
     }
     this.expertOffsets = new Int32Array(localExperts + 1);
@@ -64,9 +65,9 @@ export class ExpandedRows implements ExpandedLayout {
     this.rowOf = new Int32Array(capacity);
     this.weights = new Float32Array(capacity);
     this.#expandedOf = new Int32Array(maxReceiveTokens * topK);
-    this.#reduced = new MessageBuffer(
-      transport.allocate(maxReceiveTokens * rowBytes(config.combinePayload, hidden)),
-    );
+    const outBytes = rowBytes(config.combinePayload, hidden);
+    this.#reduced = new MessageBuffer(transport.allocate(maxReceiveTokens * outBytes), outBytes);
+    this.#view = new RowView(hidden);
     this.#floatSum = new RowSum(env.sums, hidden, 'f32');
     this.#halfSum = new RowSum(env.sums, hidden, 'bf16');
   }
@@ -81,9 +82,9 @@ export class ExpandedRows implements ExpandedLayout {
       const target = this.#expandedOf[i]!;
       if (target < 0) continue;
       const row = (i / topK) | 0;
-      copyAligned(received.data, row * bytes, this.#data, target * bytes, bytes);
+      copyPart(received.data, row * bytes, this.#data, target * bytes, bytes);
       if (this.#scaleBuffer !== undefined) {
-        copyAligned(
+        copyWords(
           received.scaleBuffer!,
           row * scaleBytes,
           this.#scaleBuffer,

@@ -1,7 +1,7 @@
 import type { DispatcherConfig } from './config.js';
 import { SLOT_TAGS, type SlotEnvironment } from './environment.js';
 import { dispatchMessage, type MessageFormat } from './message.js';
-import { copyAligned, type MessageBuffer } from './message-buffer.js';
+import { copyPart, type MessageBuffer } from './message-buffer.js';
 import type { Route } from './route.js';
 import { type MessageSource, openStreams, type Streams, unfinished } from './streams.js';
 import type { TokenPacker } from './token-packer.js';
@@ -110,7 +110,7 @@ export class Forwarder implements MessageSource {
     } else {
       const stream = this.#fromNodes.receive[this.#sourceOf(node)]!;
       if (at >= stream.reach) return false;
-      copyAligned(stream.buffer, stream.offsetOf(at), target, offset, this.#format.bytes & ~3);
+      copyPart(stream.buffer, stream.offsetOf(at), target, offset, this.#format.bytes);
     }
     this.#packed[local] = index + 1;
     return true;

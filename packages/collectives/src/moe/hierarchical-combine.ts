@@ -2,7 +2,7 @@ import { BiasRows } from './combine-input.js';
 import { addWeights, CombinePacker, type CombineRows, needToken } from './direct-combine.js';
 import { peersFrom, SLOT_TAGS, type SlotEnvironment } from './environment.js';
 import { combineMessage, type MessageFormat } from './message.js';
-import { MessageBuffer, RowView } from './message-buffer.js';
+import { type MessageBuffer, noMessages, RowView } from './message-buffer.js';
 import { NodeMerger } from './node-merger.js';
 import type { Phase } from './phase.js';
 import type { Route } from './route.js';
@@ -27,13 +27,13 @@ export class HierarchicalCombine implements Phase, MessageSource {
   readonly #bias: BiasRows;
   readonly #sum: RowSum;
   readonly #weights: Float32Array;
-  readonly #outView = new RowView();
+  readonly #outView: RowView;
   /** Per forwarder: source node and rows of it that are packed. */
   readonly #packNode: Int32Array;
   readonly #packRow: Int32Array;
   readonly #taken: Int32Array;
   #route: Route | undefined;
-  #out: MessageBuffer = new MessageBuffer(new Uint8Array(0));
+  #out: MessageBuffer = noMessages;
   #outWeights: Float32Array = new Float32Array(0);
   #token = 0;
   #tokenNode = -1;
@@ -69,9 +69,10 @@ export class HierarchicalCombine implements Phase, MessageSource {
     });
     this.#merger = new NodeMerger(env, this.#rowStreams);
     this.#format = this.#merger.format;
-    this.#packer = new CombinePacker(this.#format, config.topK);
+    this.#packer = new CombinePacker(this.#format, config.topK, config.hidden);
     this.#bias = new BiasRows(config.hidden, config.combinePayload);
     this.#sum = new RowSum(env.sums, config.hidden, config.combinePayload);
+    this.#outView = new RowView(config.hidden);
     this.#weights = new Float32Array(config.topK);
     this.#packNode = new Int32Array(ranksPerNode);
     this.#packRow = new Int32Array(ranksPerNode);

@@ -5,7 +5,7 @@ import { dispatchMessage } from './message.js';
 import type { MessageBuffer } from './message-buffer.js';
 import { type CountRows, Notify } from './notify.js';
 import type { Phase } from './phase.js';
-import { exceedsCapacity, setReceiveOffsets } from './receive-counts.js';
+import { checkCapacity, setReceiveOffsets } from './receive-counts.js';
 import type { ReceivedRows } from './received-rows.js';
 import type { Route } from './route.js';
 import { type MessageSource, openStreams, type Streams, unfinished } from './streams.js';
@@ -118,7 +118,7 @@ export class HierarchicalDispatch implements Phase, MessageSource, CountRows {
     const { transport, config } = this.#env;
     if (this.#counting && this.#notify.advance()) {
       setReceiveOffsets(route, transport.rank, config.ranks);
-      exceedsCapacity(route, config);
+      checkCapacity(route, config);
       this.#setEntries(route);
       this.#counting = false;
       this.#sending = true;

@@ -9,7 +9,12 @@ export type {
   Fp8ScaleMode,
   PayloadFormat,
 } from './config.js';
-export { createDispatcher, createDispatcherSync, type DispatcherOf } from './create-dispatcher.js';
+export {
+  createDispatcher,
+  createDispatcherSync,
+  type DispatcherOf,
+  type ModeDispatcher,
+} from './create-dispatcher.js';
 export { DispatcherBase, type Exchange, type PendingExchange } from './dispatcher-base.js';
 export type { ExpandedLayout } from './expanded-rows.js';
 export type { DispatchHandle } from './handle.js';
@@ -21,6 +26,7 @@ export {
   type LowLatencyInput,
   type LowLatencyResult,
 } from './low-latency-dispatcher.js';
+export { dispatcherBytes } from './memory.js';
 export { combineMessage, dispatchMessage, type MessageFormat, type MessageShape } from './message.js';
 export {
   type CombineInput,

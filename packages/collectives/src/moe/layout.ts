@@ -2,13 +2,13 @@ import { invalidInput, needElements } from './checks.js';
 
 /** Where the tokens of one rank go; purely local to that rank. */
 export interface DispatchLayout {
-  /** [R]: distinct tokens for each rank. */
+  /** `[R]`: distinct tokens for each rank. */
   readonly tokensPerRank: Int32Array;
-  /** [nodes]: distinct tokens for each node, own node included; undefined with one node. */
+  /** `[nodes]`: distinct tokens for each node, own node included; undefined with one node. */
   readonly tokensPerNode: Int32Array | undefined;
-  /** [E]: selections of each expert; an expert twice in a row counts twice. */
+  /** `[E]`: selections of each expert; an expert twice in a row counts twice. */
   readonly tokensPerExpert: Int32Array;
-  /** [T, R]: 1 where the token has an expert on the rank. */
+  /** `[T, R]`: 1 where the token has an expert on the rank. */
   readonly isTokenInRank: Uint8Array;
 }
 

@@ -1,6 +1,6 @@
 import { peersFrom, SLOT_TAGS, type SlotEnvironment } from './environment.js';
 import { combineMessage, type MessageFormat } from './message.js';
-import { copyAligned, MessageBuffer, RowView } from './message-buffer.js';
+import { copyPart, MessageBuffer, noMessages, RowView } from './message-buffer.js';
 import type { Phase } from './phase.js';
 import type { Route } from './route.js';
 import { RowSum } from './rows.js';
@@ -26,13 +26,13 @@ export class LowLatencyCombine implements Phase, MessageSource {
   readonly #mask: Uint8Array;
   readonly #streams: Streams;
   readonly #format: MessageFormat;
-  readonly #view = new RowView();
-  readonly #outView = new RowView();
+  readonly #view: RowView;
+  readonly #outView: RowView;
   readonly #sum: RowSum;
   /** [M, K] rows that came back. */
   readonly #slots: MessageBuffer;
   readonly #present: Uint8Array;
-  #x: MessageBuffer = new MessageBuffer(new Uint8Array(0));
+  #x: MessageBuffer = noMessages;
   #route: Route | undefined;
   #rows: ExpertCombineRows | undefined;
 
@@ -42,9 +42,11 @@ export class LowLatencyCombine implements Phase, MessageSource {
     this.#mask = mask;
     this.#peers = peersFrom(transport.rank, transport.size);
     this.#format = combineMessage(config);
+    this.#view = new RowView(config.hidden);
+    this.#outView = new RowView(config.hidden);
     this.#sum = new RowSum(env.sums, config.hidden, config.combinePayload);
     const slots = config.maxTokensPerRank * config.topK;
-    this.#slots = new MessageBuffer(new Uint8Array(slots * this.#format.bytes));
+    this.#slots = new MessageBuffer(new Uint8Array(slots * this.#format.bytes), this.#format.bytes);
     this.#present = new Uint8Array(slots);
     this.#streams = openStreams(transport, {
       tag: env.firstTag + SLOT_TAGS.combine,
@@ -88,7 +90,7 @@ export class LowLatencyCombine implements Phase, MessageSource {
       while (stream.ready()) {
         const selection = route.sendItems[first + stream.index]!;
         const bytes = this.#format.bytes;
-        copyAligned(stream.buffer, stream.offset, this.#slots, selection * bytes, bytes);
+        copyPart(stream.buffer, stream.offset, this.#slots, selection * bytes, bytes);
         this.#present[selection] = 1;
         stream.next();
       }
@@ -108,7 +110,7 @@ export class LowLatencyCombine implements Phase, MessageSource {
       at -= route.received[expert * ranks + peer]!;
     if (expert >= localExperts) return false;
     const row = expert * ranks * maxTokensPerRank + route.begins[expert * ranks + peer]! + at;
-    copyAligned(this.#x, row * this.#format.bytes, target, offset, this.#format.bytes);
+    copyPart(this.#x, row * this.#format.bytes, target, offset, this.#format.bytes);
     return true;
   }
 

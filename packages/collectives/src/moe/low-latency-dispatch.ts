@@ -5,7 +5,7 @@ import { peersFrom, SLOT_TAGS, type SlotEnvironment } from './environment.js';
 import { Fp8Caster } from './fp8-cast.js';
 import { checkSelections } from './layout.js';
 import { dispatchMessage, type MessageFormat, rowBytes } from './message.js';
-import { copyAligned, MessageBuffer, RowView } from './message-buffer.js';
+import { copyPart, copyWords, MessageBuffer, noMessages, RowView } from './message-buffer.js';
 import { type CountRows, Notify } from './notify.js';
 import type { Phase } from './phase.js';
 import type { RowArray } from './received-rows.js';
@@ -30,7 +30,7 @@ export class ExpertRows {
     this.#format = dispatchMessage(config);
     this.#rowBytes = rowBytes(payload, hidden);
     const bytes = transport.allocate(rows * this.#rowBytes);
-    this.#data = new MessageBuffer(bytes);
+    this.#data = new MessageBuffer(bytes, this.#rowBytes);
     this.x = payload === 'f32' ? this.#data.f32 : payload === 'bf16' ? this.#data.u16 : bytes;
     if (payload === 'fp8') {
       const scales = (rows * hidden) / SCALE_BLOCK;
@@ -43,7 +43,7 @@ export class ExpertRows {
 
   write(row: number, message: MessageBuffer, offset: number): void {
     const format = this.#format;
-    copyAligned(message, offset + format.dataOffset, this.#data, row * this.#rowBytes, format.dataBytes);
+    copyPart(message, offset + format.dataOffset, this.#data, row * this.#rowBytes, format.dataBytes);
     const first = (offset + format.scalesOffset) >>> 2;
     for (let i = 0; i < format.scales; i++) {
       if (this.scaleCodes !== undefined) {
@@ -68,12 +68,12 @@ export class LowLatencyDispatch implements Phase, MessageSource, CountRows {
   /** Cast rows of the own tokens. */
   readonly #codes: MessageBuffer | undefined;
   readonly #scales: MessageBuffer | undefined;
-  readonly #view = new RowView();
-  /** [E]: selections of each expert; later the next place in its list. */
+  readonly #view: RowView;
+  /** `[E]`: selections of each expert; later the next place in its list. */
   readonly #perExpert: Int32Array;
-  /** [R]: next row and expert of each source's stream. */
+  /** `[R]`: next row and expert of each source's stream. */
   readonly #nextRow: Int32Array;
-  #data: MessageBuffer = new MessageBuffer(new Uint8Array(0));
+  #data: MessageBuffer = noMessages;
   #route: Route | undefined;
   #counting = false;
 
@@ -85,13 +85,15 @@ export class LowLatencyDispatch implements Phase, MessageSource, CountRows {
     this.#mask = mask;
     this.#format = dispatchMessage(config);
     this.#peers = peersFrom(transport.rank, transport.size);
+    this.#view = new RowView(config.hidden);
     this.#perExpert = new Int32Array(config.experts);
     this.#nextRow = new Int32Array(config.ranks * config.localExperts);
     if (config.payload === 'fp8') {
       this.#caster = new Fp8Caster(config.hidden, config.scale);
-      this.#codes = new MessageBuffer(new Uint8Array(config.maxTokensPerRank * config.hidden));
+      this.#codes = new MessageBuffer(new Uint8Array(config.maxTokensPerRank * config.hidden), config.hidden);
       this.#scales = new MessageBuffer(
         new Uint8Array((config.maxTokensPerRank * config.hidden * 4) / SCALE_BLOCK),
+        (config.hidden * 4) / SCALE_BLOCK,
       );
     }
     this.#notify = new Notify(transport, this, {
@@ -213,11 +215,11 @@ export class LowLatencyDispatch implements Phase, MessageSource, CountRows {
     target.i32[meta + 3] = 0;
     if (this.#codes !== undefined) {
       const bytes = format.scales * 4;
-      copyAligned(this.#scales!, token * bytes, target, offset + format.scalesOffset, bytes);
-      copyAligned(this.#codes, token * hidden, target, offset + format.dataOffset, hidden);
+      copyWords(this.#scales!, token * bytes, target, offset + format.scalesOffset, bytes);
+      copyPart(this.#codes, token * hidden, target, offset + format.dataOffset, hidden);
     } else {
       const bytes = rowBytes(payload, hidden);
-      copyAligned(this.#data, token * bytes, target, offset + format.dataOffset, bytes);
+      copyPart(this.#data, token * bytes, target, offset + format.dataOffset, bytes);
     }
     return true;
   }

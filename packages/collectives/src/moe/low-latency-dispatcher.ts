@@ -1,7 +1,7 @@
 import type { Communicator, RunOptions, WaitOptions } from '../communicator/communicator.js';
 import { invalidInput, needElements } from './checks.js';
 import type { DispatcherConfig } from './config.js';
-import { DispatcherBase, type Exchange, nextSlot } from './dispatcher-base.js';
+import { DispatcherBase, type Exchange, needRouteFree, nextSlot } from './dispatcher-base.js';
 import { createSums, type SlotEnvironment, TAGS_PER_SLOT } from './environment.js';
 import { DispatchHandle } from './handle.js';
 import { LowLatencyCombine } from './low-latency-combine.js';
@@ -12,7 +12,7 @@ import { checkRows } from './token-packer.js';
 
 /** Tokens of a decode step. */
 export interface LowLatencyInput {
-  /** [T, H]: bfloat16 codes or float32 values with payload `fp8` (cast on the way), else the payload's element type. */
+  /** `[T, H]`: bfloat16 codes or float32 values with payload `fp8` (cast on the way), else the payload's element type. */
   readonly x: Float32Array | Uint16Array;
   /** [T, K] physical expert ids, -1 for none. Without `handle`. */
   readonly topkIdx?: Int32Array;
@@ -46,7 +46,7 @@ export interface LowLatencyResult {
 /** Expert rows to return. */
 export interface LowLatencyCombineInput {
   readonly handle: DispatchHandle;
-  /** [E/R, rowsPerExpert, H] in the combine format. */
+  /** [E/R, rowsPerExpert, H] in the combine format. Must not change before the combine is received, as `topkWeights`. */
   readonly x: Float32Array | Uint16Array;
   /** [T, K]. */
   readonly topkWeights: Float32Array;
@@ -146,9 +146,7 @@ export class LowLatencyDispatcher extends DispatcherBase {
     this.needOpen();
     const { config } = this;
     const slot = this.#dispatches[nextSlot('dispatch', this.#dispatchSequence, this.#dispatches)]!;
-    for (const combine of this.#combines) {
-      if (combine.route === slot.route) nextSlot('combine', 0, [{ busy: true }]);
-    }
+    needRouteFree(slot.route, this.#combines);
     const { topkIdx, handle } = input;
     if ((topkIdx === undefined) === (handle === undefined)) {
       throw invalidInput('topkIdx', 'either topkIdx or handle', topkIdx === undefined ? 'none' : 'both');
@@ -248,6 +246,7 @@ export class LowLatencyDispatcher extends DispatcherBase {
 
   #dispatched(slot: DispatchSlot, generation: number): LowLatencyResult {
     const { rows, route } = slot;
+    for (let e = 0; e < rows.counts.length; e++) this.expertLoad[e] = this.expertLoad[e]! + rows.counts[e]!;
     return {
       rowsPerExpert: this.config.ranks * this.config.maxTokensPerRank,
       x: rows.x,

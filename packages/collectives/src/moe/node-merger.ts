@@ -37,7 +37,10 @@ export class NodeMerger implements MessageSource {
     this.#ranksPerNode = config.ranksPerNode;
     this.#nodes = config.nodes;
     this.#node = Math.floor(transport.rank / config.ranksPerNode);
-    this.own = new MessageBuffer(new Uint8Array(config.maxTokensPerRank * this.format.bytes));
+    this.own = new MessageBuffer(
+      new Uint8Array(config.maxTokensPerRank * this.format.bytes),
+      this.format.bytes,
+    );
     this.#sum = new RowSum(env.sums, config.hidden, config.combinePayload);
     this.#weights = new Float32Array(config.topK);
     this.#taken = new Int32Array(config.ranksPerNode);

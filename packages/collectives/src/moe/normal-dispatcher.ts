@@ -4,7 +4,7 @@ import type { Biases } from './combine-input.js';
 import type { DispatcherConfig } from './config.js';
 import { type CombineRows, DirectCombine } from './direct-combine.js';
 import { DirectDispatch } from './direct-dispatch.js';
-import { DispatcherBase, type Exchange, nextSlot } from './dispatcher-base.js';
+import { DispatcherBase, type Exchange, needRouteFree, nextSlot } from './dispatcher-base.js';
 import { createSums, type SlotEnvironment, TAGS_PER_SLOT } from './environment.js';
 import { type ExpandedLayout, ExpandedRows } from './expanded-rows.js';
 import { DispatchHandle } from './handle.js';
@@ -58,7 +58,7 @@ export interface DispatchResult {
 export interface CombineInput {
   /** Of the dispatch whose rows these are; of any earlier one for the backward pass of a dispatch. */
   readonly handle: DispatchHandle;
-  /** [rows, H] in the combine format, in the order of the dispatch result; several experts of one row are already summed. */
+  /** [rows, H] in the combine format, in the order of the dispatch result; several experts of one row are already summed. Must not change before the combine is received. */
   readonly x?: Float32Array | Uint16Array;
   /** Instead of `x`: [expanded rows, H] float32 or bfloat16, summed here over the slots of each row in float32. */
   readonly expanded?: Float32Array | Uint16Array;
@@ -74,9 +74,9 @@ export interface CombineInput {
 
 /** What came back. */
 export interface CombineResult {
-  /** [T, H]: `out` of the input, or the first T rows of an array of the dispatcher. */
+  /** `[T, H]`: `out` of the input, or the first T rows of an array of the dispatcher. */
   readonly x: Float32Array | Uint16Array;
-  /** [T, K]: sums of the weights that came back. */
+  /** `[T, K]`: sums of the weights that came back. */
   readonly topkWeights: Float32Array;
 }
 
@@ -135,9 +135,7 @@ export class Dispatcher extends DispatcherBase {
   dispatchSend(input: DispatchInput): Exchange<DispatchResult> {
     this.needOpen();
     const slot = this.#dispatches[nextSlot('dispatch', this.#dispatchSequence, this.#dispatches)]!;
-    for (const combine of this.#combines) {
-      if (combine.route === slot.route) nextSlot('combine', 0, [{ busy: true }]);
-    }
+    needRouteFree(slot.route, this.#combines);
     const { topkIdx, handle } = input;
     if ((topkIdx === undefined) === (handle === undefined)) {
       throw invalidInput('topkIdx', 'either topkIdx or handle', topkIdx === undefined ? 'none' : 'both');
@@ -261,7 +259,10 @@ export class Dispatcher extends DispatcherBase {
     } else {
       counts.set(slot.phase.tokensPerExpert);
     }
-    for (let e = 0; e < counts.length; e++) counts[e] = alignUp(counts[e]!, config.expertAlignment);
+    for (let e = 0; e < counts.length; e++) {
+      this.expertLoad[e] = this.expertLoad[e]! + counts[e]!;
+      counts[e] = alignUp(counts[e]!, config.expertAlignment);
+    }
     return counts;
   }
 

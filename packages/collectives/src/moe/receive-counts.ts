@@ -19,7 +19,7 @@ export function setReceiveOffsets(route: Route, rank: number, ranks: number): vo
  * Throws when any rank would receive more rows than `maxReceiveTokens`. Every rank sees the same counts, so every rank
  * throws, before a token has been sent.
  */
-export function exceedsCapacity(route: Route, config: DispatcherConfig): void {
+export function checkCapacity(route: Route, config: DispatcherConfig): void {
   const { ranks, maxReceiveTokens } = config;
   if (maxReceiveTokens >= ranks * config.maxTokensPerRank) return;
   for (let rank = 0; rank < ranks; rank++) {

@@ -1,7 +1,7 @@
 import type { Transport } from '../communicator/transport.js';
 import { type DispatcherConfig, SCALE_BLOCK } from './config.js';
 import { dispatchMessage, type MessageFormat, rowBytes } from './message.js';
-import { copyAligned, MessageBuffer } from './message-buffer.js';
+import { copyPart, copyWords, MessageBuffer } from './message-buffer.js';
 
 /** Rows of a payload: float32 values, bfloat16 codes or E4M3 codes. */
 export type RowArray = Float32Array | Uint16Array | Uint8Array;
@@ -26,10 +26,11 @@ export class ReceivedRows {
     this.#format = dispatchMessage(config);
     this.#rowBytes = rowBytes(payload, hidden);
     const bytes = transport.allocate(rows * this.#rowBytes);
-    this.data = new MessageBuffer(bytes);
+    this.data = new MessageBuffer(bytes, this.#rowBytes);
     this.x = payload === 'f32' ? this.data.f32 : payload === 'bf16' ? this.data.u16 : bytes;
     if (payload === 'fp8') {
-      this.scaleBuffer = new MessageBuffer(transport.allocate((rows * hidden * 4) / SCALE_BLOCK));
+      const scaleBytes = (hidden * 4) / SCALE_BLOCK;
+      this.scaleBuffer = new MessageBuffer(transport.allocate(rows * scaleBytes), scaleBytes);
       this.scales = this.scaleBuffer.f32;
     }
     this.topkIdx = new Int32Array(rows * topK);
@@ -43,10 +44,10 @@ export class ReceivedRows {
   /** Unpacks a message into a row; without `routed` (cached dispatch) the selections stay as they are. */
   write(row: number, message: MessageBuffer, offset: number, routed: boolean): void {
     const format = this.#format;
-    copyAligned(message, offset + format.dataOffset, this.data, row * this.#rowBytes, format.dataBytes);
+    copyPart(message, offset + format.dataOffset, this.data, row * this.#rowBytes, format.dataBytes);
     if (this.scaleBuffer !== undefined) {
       const bytes = format.scales * 4;
-      copyAligned(message, offset + format.scalesOffset, this.scaleBuffer, row * bytes, bytes);
+      copyWords(message, offset + format.scalesOffset, this.scaleBuffer, row * bytes, bytes);
     }
     this.srcRank[row] = message.i32[(offset + format.metaOffset) >>> 2]!;
     if (!routed) return;

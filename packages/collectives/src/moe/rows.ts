@@ -51,6 +51,6 @@ export class RowSum {
   }
 
   #load(buffer: MessageBuffer, offset: number): void {
-    this.#kernel.row.set(buffer.u8.subarray(offset, offset + this.#rowBytes));
+    this.#kernel.words.set(buffer.part(offset, this.#rowBytes >>> 2));
   }
 }

@@ -37,7 +37,7 @@ export class SendStream {
     counters: TrafficCounters,
   ) {
     this.peer = peer;
-    this.buffer = new MessageBuffer(region);
+    this.buffer = new MessageBuffer(region, messageBytes);
     this.#channel = channel;
     this.#messageBytes = messageBytes;
     this.#chunk = chunk;
@@ -108,7 +108,7 @@ export class ReceiveStream {
     counters: TrafficCounters,
   ) {
     this.peer = peer;
-    this.buffer = new MessageBuffer(region);
+    this.buffer = new MessageBuffer(region, messageBytes);
     this.#channel = channel;
     this.#messageBytes = messageBytes;
     this.#counters = counters;

@@ -1,7 +1,7 @@
 import { invalidInput, needElements } from './checks.js';
 import { type DispatcherConfig, SCALE_BLOCK } from './config.js';
 import { dispatchMessage, type MessageFormat, rowBytes } from './message.js';
-import { copyAligned, MessageBuffer, RowView } from './message-buffer.js';
+import { copyPart, copyWords, type MessageBuffer, noMessages, RowView } from './message-buffer.js';
 import type { RowArray } from './received-rows.js';
 
 /** What a normal dispatch sends, before routing. */
@@ -33,9 +33,9 @@ export class TokenPacker {
   readonly #format: MessageFormat;
   readonly #rowBytes: number;
   readonly #rank: number;
-  readonly #xView = new RowView();
-  readonly #scaleView = new RowView();
-  #x: MessageBuffer = new MessageBuffer(new Uint8Array(0));
+  readonly #xView: RowView;
+  readonly #scaleView: RowView;
+  #x: MessageBuffer = noMessages;
   #scales: MessageBuffer | undefined;
   #topkIdx: Int32Array | undefined;
   #topkWeights: Float32Array | undefined;
@@ -45,6 +45,8 @@ export class TokenPacker {
     this.#format = dispatchMessage(config);
     this.#rowBytes = rowBytes(config.payload, config.hidden);
     this.#rank = rank;
+    this.#xView = new RowView(config.hidden);
+    this.#scaleView = new RowView(config.hidden / SCALE_BLOCK);
   }
 
   /** Checks the rows of `tokens` tokens; throws before anything is changed. */
@@ -110,8 +112,8 @@ export class TokenPacker {
     }
     if (this.#scales !== undefined) {
       const bytes = format.scales * 4;
-      copyAligned(this.#scales, token * bytes, target, offset + format.scalesOffset, bytes);
+      copyWords(this.#scales, token * bytes, target, offset + format.scalesOffset, bytes);
     }
-    copyAligned(this.#x, token * this.#rowBytes, target, offset + format.dataOffset, format.dataBytes);
+    copyPart(this.#x, token * this.#rowBytes, target, offset + format.dataOffset, format.dataBytes);
   }
 }

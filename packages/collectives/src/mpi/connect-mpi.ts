@@ -5,6 +5,7 @@ import { createTopology, type Topology } from '../communicator/topology.js';
 import { blockUntil } from '../communicator/waiting.js';
 import { CollectivesError } from '../errors.js';
 import { loadMpi } from './library.js';
+import { RankMemory } from './rank-memory.js';
 import { Session } from './session.js';
 import { MpiTransport } from './transport.js';
 
@@ -18,10 +19,16 @@ export interface MpiOptions extends CommunicatorOptions {
   readonly graceSeconds?: number;
   /** Longer messages travel in pieces of this size; default 2^30, since MPI counts in 32 bits. Must be the same on every rank. */
   readonly pieceBytes?: number;
+  /**
+   * Size of the memory of `allocate`, where reductions need no copies; default 256 MiB. Pages are committed when first written; what does not fit gets ordinary
+   * memory.
+   */
+  readonly memoryBytes?: number;
 }
 
 const DEFAULT_TIMEOUT_SECONDS = 5;
 const DEFAULT_PIECE_BYTES = 2 ** 30;
+const DEFAULT_MEMORY_BYTES = 2 ** 28;
 
 let connected = false;
 
@@ -71,7 +78,8 @@ export function connectMpi(options: MpiOptions = {}): Communicator {
   const session = new Session(library, { timeoutSeconds, ...grace });
   connected = true;
   const communicator = session.duplicate(library.abi.world);
-  const topology = options.topology ?? detectTopology(session, communicator, timeoutSeconds);
+  const memory = new RankMemory(options.memoryBytes ?? DEFAULT_MEMORY_BYTES);
+  const topology = options.topology ?? detectTopology(session, communicator, timeoutSeconds, memory);
   if (topology.size !== session.size) {
     throw new CollectivesError({
       code: 'collectives/bad-config',
@@ -80,16 +88,21 @@ export function connectMpi(options: MpiOptions = {}): Communicator {
       remedy: 'leave the topology out, or pass one of the size of the job',
     });
   }
-  return createCommunicator(new MpiTransport(session, communicator, topology, pieceBytes), {
+  return createCommunicator(new MpiTransport(session, communicator, topology, pieceBytes, memory), {
     ...options,
     timeoutSeconds,
   });
 }
 
 /** Ranks with the same host name share a node. */
-function detectTopology(session: Session, communicator: number, timeoutSeconds: number): Topology {
+function detectTopology(
+  session: Session,
+  communicator: number,
+  timeoutSeconds: number,
+  memory: RankMemory,
+): Topology {
   const unknown = createTopology(new Int32Array(session.size));
-  const transport = new MpiTransport(session, communicator, unknown, DEFAULT_PIECE_BYTES);
+  const transport = new MpiTransport(session, communicator, unknown, DEFAULT_PIECE_BYTES, memory);
   const names = transport.agree(new TextEncoder().encode(hostname()));
   blockUntil(transport, 'joining the MPI job', names, timeoutSeconds);
   const ids = new Map<string, number>();

@@ -18,6 +18,18 @@ const CANDIDATES = {
   mpich: ['libmpich.so.12', 'libmpi.so.12', 'libmpich.so', 'libmpi.12.dylib'],
 } as const;
 
+/**
+ * Defaults for UCX, which MPICH and some builds of Open MPI sit on. It would patch malloc, sbrk and mmap in place while Node's other threads use them, which was seen
+ * to unmap live heap; without the patches it registers memory for each RDMA transfer instead of remembering it. And its handler of SIGSEGV would hide
+ * the one by which V8 turns bad WebAssembly accesses into exceptions. What the user has set stays.
+ */
+const ucxDefaults: Readonly<Record<string, string>> = {
+  UCX_MEM_MMAP_HOOK_MODE: 'none',
+  UCX_MEM_MALLOC_HOOKS: 'n',
+  UCX_MEM_MALLOC_RELOC: 'n',
+  UCX_ERROR_SIGNALS: '',
+};
+
 /** An MPI library bound to this process. */
 export interface MpiLibrary {
   readonly path: string;
@@ -37,6 +49,7 @@ export interface MpiLibrary {
  */
 export function loadMpi(path: string | undefined): MpiLibrary {
   const koffi = loadKoffi();
+  for (const [name, value] of Object.entries(ucxDefaults)) process.env[name] ??= value;
   const names = path === undefined ? candidates() : [path];
   const problems: string[] = [];
   for (const name of names) {

@@ -1,5 +1,5 @@
 import type { Pending } from '../communicator/transport.js';
-import { CollectivesError } from '../errors.js';
+import { CollectivesError, MismatchError } from '../errors.js';
 import type { Session } from './session.js';
 
 const MAX_PAYLOAD_BYTES = 1 << 20;
@@ -86,7 +86,9 @@ export class MpiAgreement implements Pending<readonly Uint8Array[]> {
 
   #onFirst(transfer: Transfer): void {
     const length = new DataView(transfer.memory.buffer).getUint32(0, true);
-    if (length > MAX_PAYLOAD_BYTES) throw this.#session.error(1, 'an agreement of another version');
+    if (length > MAX_PAYLOAD_BYTES) {
+      throw new MismatchError('call', [transfer.peer], `rank ${transfer.peer} sent no agreement`);
+    }
     const payload = new Uint8Array(length);
     payload.set(transfer.memory.subarray(HEADER_BYTES, Math.min(FIRST_BYTES, HEADER_BYTES + length)));
     if (HEADER_BYTES + length <= FIRST_BYTES) {

@@ -1,6 +1,8 @@
 import { TrafficCounters } from '../communicator/counters.js';
+import type { Dtype, Reduction } from '../communicator/dtype.js';
 import { subTopology, type Topology } from '../communicator/topology.js';
 import type {
+  BoundReduction,
   NativeOperation,
   NativeRequest,
   Pending,
@@ -13,6 +15,7 @@ import { CollectivesError, PeerFailureError } from '../errors.js';
 import { type Endpoint, MpiReceive, MpiSend } from './channels.js';
 import { MpiAgreement } from './mpi-agreement.js';
 import { MpiNative } from './native.js';
+import type { RankMemory } from './rank-memory.js';
 import type { Session } from './session.js';
 
 /** MPI promises tags up to 32767; the last ones serve agreements. */
@@ -23,7 +26,10 @@ const AGREEMENT_TAG = 32_766;
 const SPINS = 200;
 const YIELDS = 2000;
 const SLEEP_MILLISECONDS = 1;
-const TURNS = 500;
+/** The same for promises: turns of the event loop, then short timers, then longer ones, since a turn costs more than a poll. */
+const TURNS = 200;
+const SHORT_TIMERS = 10;
+const LONG_SLEEP_MILLISECONDS = 3;
 
 /** Ranks are processes started by mpirun; messages are MPI's. */
 export class MpiTransport implements Transport {
@@ -37,11 +43,19 @@ export class MpiTransport implements Transport {
   readonly #session: Session;
   readonly #communicator: number;
   readonly #pieceBytes: number;
+  readonly #memory: RankMemory;
   readonly #sleeper = new Int32Array(new SharedArrayBuffer(4));
   #closed = false;
 
   /** @param communicator - an MPI handle that belongs to this transport alone. */
-  constructor(session: Session, communicator: number, topology: Topology, pieceBytes: number) {
+  constructor(
+    session: Session,
+    communicator: number,
+    topology: Topology,
+    pieceBytes: number,
+    memory: RankMemory,
+  ) {
+    this.#memory = memory;
     this.#session = session;
     this.#communicator = communicator;
     this.#pieceBytes = pieceBytes;
@@ -52,20 +66,22 @@ export class MpiTransport implements Transport {
   }
 
   allocate(bytes: number): Uint8Array {
-    try {
-      return new Uint8Array(bytes);
-    } catch (cause) {
-      throw new CollectivesError({
-        code: 'collectives/out-of-memory',
-        message: `the system refused ${bytes} bytes`,
-        value: bytes,
-        remedy: 'ask for less, or use more ranks',
-        cause,
-      });
-    }
+    return this.#memory.allocate(bytes);
   }
 
-  release(): void {}
+  release(region: Uint8Array): void {
+    this.#memory.release(region);
+  }
+
+  bindReduction(
+    dtype: Dtype,
+    reduction: Reduction,
+    target: Uint8Array,
+    left: Uint8Array,
+    right: Uint8Array,
+  ): BoundReduction | undefined {
+    return dtype === 'u8' ? undefined : this.#memory.bindReduction(dtype, reduction, target, left, right);
+  }
 
   openSend(peer: number, tag: number, source: Uint8Array): SendChannel {
     return new MpiSend(this.#endpoint(peer, tag), source);
@@ -124,8 +140,12 @@ export class MpiTransport implements Transport {
 
   pauseAsync(_token: number, attempt: number, maxSeconds: number): Promise<void> {
     return new Promise((resolve) => {
-      if (attempt < TURNS) setImmediate(resolve);
-      else setTimeout(resolve, Math.min(SLEEP_MILLISECONDS, maxSeconds * 1000));
+      if (attempt < TURNS) {
+        setImmediate(resolve);
+        return;
+      }
+      const sleep = attempt < TURNS + SHORT_TIMERS ? SLEEP_MILLISECONDS : LONG_SLEEP_MILLISECONDS;
+      setTimeout(resolve, Math.min(sleep, maxSeconds * 1000));
     });
   }
 
@@ -162,6 +182,7 @@ export class MpiTransport implements Transport {
       communicator,
       subTopology(this.topology, members),
       this.#pieceBytes,
+      this.#memory,
     );
   }
 

@@ -9,9 +9,6 @@ import {
 } from './create-schedule.js';
 import type { LinkFit } from './link-fit.js';
 
-/** Largest group whose all-to-all matrix is looked at; larger ones are estimated from the mean. */
-const MAX_RANKS_PRICED = 3;
-
 /**
  * Seconds that an algorithm takes by the alpha-beta-gamma model: for the slowest of a few ranks (first, last, root) the sum over its rounds of
  * alpha plus bytes over bandwidth for each link class, and of the reduced bytes over the reduction rate.
@@ -19,7 +16,7 @@ const MAX_RANKS_PRICED = 3;
 export function estimateSeconds(request: Omit<ScheduleRequest, 'rank'>, fit: LinkFit): number {
   const { topology } = request;
   const last = topology.size - 1;
-  const ranks = new Set([0, last, Math.min(request.root ?? 0, last)].slice(0, MAX_RANKS_PRICED));
+  const ranks = new Set([0, last, request.root ?? 0]);
   let slowest = 0;
   for (const rank of ranks) slowest = Math.max(slowest, rankSeconds({ ...request, rank }, topology, fit));
   return slowest;
@@ -64,7 +61,7 @@ export interface Choice {
 /** The algorithm with the least estimated time; a pure function, so all ranks choose the same. Ties go to the earlier one in {@link algorithmsOf}. */
 export function chooseAlgorithm(choice: Choice, fit: LinkFit): NamedAlgorithm {
   const { op, topology } = choice;
-  const counts = op === 'allToAll' ? [meanCount(choice.counts)] : choice.counts;
+  const counts = typicalCounts(choice);
   let best: NamedAlgorithm | undefined;
   let least = Number.POSITIVE_INFINITY;
   for (const algorithm of algorithmsOf[op]) {
@@ -78,8 +75,16 @@ export function chooseAlgorithm(choice: Choice, fit: LinkFit): NamedAlgorithm {
   return best as NamedAlgorithm;
 }
 
-function meanCount(counts: ArrayLike<number>): number {
+/**
+ * Equal parts, none of them empty: where parts are empty, a rank has fewer messages than the algorithm has steps, and the time of one rank says
+ * nothing about how long the last one waits.
+ */
+function typicalCounts(choice: Choice): readonly number[] {
+  const { op, counts, topology } = choice;
+  if (counts.length === 0) return [];
   let total = 0;
   for (let index = 0; index < counts.length; index++) total += counts[index] as number;
-  return Math.ceil(total / counts.length);
+  const mean = Math.max(1, Math.ceil(total / counts.length));
+  if (op === 'allReduce' || op === 'broadcast' || op === 'reduce') return [Math.max(mean, topology.size)];
+  return op === 'allToAll' ? [mean] : new Array<number>(counts.length).fill(mean);
 }

@@ -99,7 +99,7 @@ export class WorkerSend implements SendChannel {
     this.#context.sends.add(this);
     const words = this.#words;
     words[this.#slot + SLOT_ADDRESS] = this.#address | 0;
-    words[this.#slot + SLOT_BYTES] = bytes;
+    words[this.#slot + SLOT_BYTES] = bytes | 0;
     Atomics.store(words, this.#slot + SLOT_POSTED, posted);
     this.#rank.signal(this.#sleeping);
   }
@@ -194,7 +194,7 @@ export class WorkerReceive implements ReceiveChannel {
     const words = this.#words;
     const slot = this.#slot;
     if (Atomics.load(words, slot + SLOT_POSTED) !== this.#expected) return false;
-    const bytes = words[slot + SLOT_BYTES] as number;
+    const bytes = (words[slot + SLOT_BYTES] as number) >>> 0;
     if (bytes > this.#length) {
       words[slot + SLOT_REFUSED] = this.#expected;
       this.#error = tooLong(this.peer, this.#context.group.index, bytes, this.#length);

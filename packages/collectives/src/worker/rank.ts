@@ -13,6 +13,7 @@ import {
 } from './layout.js';
 import { markEnded } from './signals.js';
 import { sleepUntil } from './sleep.js';
+import { SpinPolicy } from './spin-policy.js';
 import type { WorkerHandle } from './world.js';
 
 /** Polls between two blocks of a rank that was woken for nothing. */
@@ -55,7 +56,7 @@ export class WorkerRank {
   readonly world: number;
   readonly #activity: number;
   readonly #sleeping: number;
-  readonly #spinPolls: number;
+  readonly #spinning: SpinPolicy;
   /** Whether peers knew that this rank was about to sleep when it began its last poll. */
   #armedBeforePoll: boolean = false;
   #asyncSleepers: number = 0;
@@ -88,7 +89,7 @@ export class WorkerRank {
     this.kernels = new ReduceKernels(Arena.attach(handle.memory));
     this.#activity = record + RANK_ACTIVITY;
     this.#sleeping = record + RANK_SLEEPING;
-    this.#spinPolls = handle.spinPolls;
+    this.#spinning = new SpinPolicy(handle.spinPolls);
     if (attached.size === 0) process.on('exit', onExit).on('uncaughtExceptionMonitor', onError);
     attached.add(this);
   }
@@ -148,8 +149,11 @@ export class WorkerRank {
 
   /** Changes whenever this rank was woken. */
   activity(): number {
+    // In this order: a peer takes the mark away and then changes the number, so with the mark still set this number is outdated
+    // by any peer that will not look for the mark again.
+    const token = Atomics.load(this.words, this.#activity);
     this.#armedBeforePoll = Atomics.load(this.words, this.#sleeping) !== 0;
-    return Atomics.load(this.words, this.#activity);
+    return token;
   }
 
   /** Word to pass to {@link WorkerRank.signal}. */
@@ -175,12 +179,13 @@ export class WorkerRank {
    * they have stored something; so either the poll finds it, or the peer wakes this rank.
    */
   pause(token: number, attempt: number, maxSeconds: number): void {
-    if (attempt === 0) this.#spinUntil = this.#spinPolls;
+    if (attempt === 0) this.#spinUntil = this.#spinning.begin();
     if (attempt < this.#spinUntil) return;
     if (!this.#armedBeforePoll) {
       Atomics.store(this.words, this.#sleeping, 1);
       return;
     }
+    this.#spinning.sleep();
     Atomics.wait(this.words, this.#activity, token, Math.min(maxSeconds * 1e3, SLEEP_MILLISECONDS));
     this.#disarm();
     this.#spinUntil = attempt + RESPIN_POLLS;

@@ -17,6 +17,9 @@ import { markEnded, markFailed } from './signals.js';
 
 const DEFAULT_BYTES_PER_RANK = 256 << 20;
 const LEAST_BYTES_PER_RANK = 1 << 16;
+const SPIN_POLLS = 2000;
+/** Where ranks outnumber cores, spinning keeps the awaited rank from running. */
+const CROWDED_SPIN_POLLS = 100;
 
 /** Options of {@link WorkerWorld.create}. */
 export interface WorkerWorldOptions {
@@ -81,8 +84,7 @@ export class WorkerWorld {
     this.#worldOffset = Math.ceil(arena.usedBytes / LINE_BYTES) * LINE_BYTES;
     this.#heapOffset =
       Math.ceil((this.#worldOffset + worldBytes(ranks) + groupBytes(ranks)) / LINE_BYTES) * LINE_BYTES;
-    // Where ranks outnumber cores, spinning keeps the awaited rank from running.
-    this.#spinPolls = ranks <= availableParallelism() ? 2000 : 100;
+    this.#spinPolls = ranks <= availableParallelism() ? SPIN_POLLS : CROWDED_SPIN_POLLS;
     const world = this.#worldOffset / 4;
     const group = (this.#worldOffset + worldBytes(ranks)) / 4;
     this.#words[world + WORLD_RANKS] = ranks;

@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs';
 import {
   type CalibrationRow,
+  calibrationTable,
   deepEpPublished,
   interpolateLowLatencyUs,
   interpolationCalibration,
@@ -69,5 +71,10 @@ describe('published figures', () => {
     expect(leaveOneOutErrors('dispatch').map(({ error }) => Math.round(error * 1e4) / 1e4)).toEqual([
       0.0519, -0.0169, -0.0613, 0.0029, -0.0443, 0.0876,
     ]);
+  });
+
+  it('stand in the README as computed', () => {
+    const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
+    expect(readme).toContain(calibrationTable());
   });
 });

@@ -4,10 +4,14 @@ import {
   type Communicator,
   createDispatcher,
   createLoopback,
+  createTopology,
   type Dispatcher,
   type DispatcherOptions,
+  dispatcherBytes,
+  dispatchMessage,
   fromBf16,
   MismatchError,
+  PeerFailureError,
   toBf16,
   uniformTopology,
 } from '@moestack/collectives';
@@ -162,9 +166,8 @@ describe.each(['direct', 'hierarchical'] as const)('%s', (mode) => {
             }
             expect(source).toBeGreaterThan(last);
             last = source;
-            expect(x).toEqual(
-              (result.x as Uint16Array).subarray(source * config.hidden, (source + 1) * config.hidden),
-            );
+            const original = (result.x as Uint16Array).subarray(source * config.hidden);
+            expect(x.every((code, i) => code === original[i])).toBe(true);
             y.set(
               fromBf16(x).map((value) => factor * value),
               row * config.hidden,
@@ -273,6 +276,24 @@ describe.each(['direct', 'hierarchical'] as const)('%s', (mode) => {
     });
   });
 
+  it('adds up the load of its experts, without alignment', async () => {
+    const aligned = { mode, ...base, expertAlignment: 16 };
+    const loads = await onRanks(aligned, async (dispatcher, { rank }) => {
+      for (let step = 0; step < 2; step++) {
+        const topkIdx = randomSelections(generator(rank), { tokens: 6, topK: 3, experts: 8 });
+        await dispatcher.dispatch({ x: tokensOf(rank, 6, 4), topkIdx });
+      }
+      return [...dispatcher.expertLoad];
+    });
+    const expected = new Array<number>(8).fill(0);
+    for (let rank = 0; rank < 4; rank++) {
+      for (const expert of randomSelections(generator(rank), { tokens: 6, topK: 3, experts: 8 })) {
+        if (expert >= 0) expected[expert]! += 2;
+      }
+    }
+    expect(loads.flat()).toEqual(expected);
+  });
+
   it('counts what its transport counts', async () => {
     await onRanks({ mode, ...base }, async (dispatcher, { rank }) => {
       const topkIdx = randomSelections(generator(rank), { tokens: 6, topK: 3, experts: 8 });
@@ -342,6 +363,9 @@ it('cannot block where ranks share a thread, and times out by name', async () =>
   const error = await a!.dispatchReceiveAsync(sent).catch((reason: unknown) => reason);
   expect(error).toBeInstanceOf(CollectivesTimeoutError);
   expect(error).toMatchObject({ ranks: [1] });
+  expect(() => a!.dispatchSend({ x: new Float32Array(4), topkIdx: Int32Array.of(4, 5, 6) })).toThrow(
+    CollectivesTimeoutError,
+  );
   await Promise.all([a!.close(), b!.close()]);
 });
 
@@ -357,4 +381,91 @@ it('stops waiting when its signal fires', async () => {
   );
   controller.abort();
   await expect(waiting).rejects.toMatchObject({ code: 'aborted' });
+});
+
+it('names a rank that failed, also to those that wait for its forwarding', async () => {
+  const comms = createLoopback(4, { topology: uniformTopology(2, 2) });
+  const dispatchers = await Promise.all(
+    comms.map((comm) => createDispatcher(comm, { mode: 'hierarchical', ...base })),
+  );
+  const waiting = [0, 1, 2].map((rank) =>
+    dispatchers[rank]!.dispatch({ x: new Float32Array(4), topkIdx: Int32Array.of(0, 3, 7) }).catch(
+      (error: unknown) => error,
+    ),
+  );
+  comms[3]!.transport.fail([3], 'lost power');
+  for (const error of await Promise.all(waiting)) {
+    expect(error).toBeInstanceOf(PeerFailureError);
+    expect(error).toMatchObject({ ranks: [3] });
+  }
+  await Promise.all(dispatchers.map((dispatcher) => dispatcher.close()));
+});
+
+it('refuses to go on after ranks combined different dispatches', async () => {
+  const [first, second] = createLoopback(2, { timeoutSeconds: 1 });
+  const both = await Promise.all(
+    [first!, second!].map((comm) => createDispatcher(comm, { mode: 'direct', ...base })),
+  );
+  const x = new Float32Array(24);
+  const dispatch = (topkIdx: Int32Array) =>
+    Promise.all(both.map((dispatcher) => dispatcher.dispatch({ x, topkIdx, tokens: 2 })));
+  const one = await dispatch(Int32Array.of(0, 4, -1, -1, -1, -1));
+  const two = await dispatch(Int32Array.of(-1, -1, -1, 0, 4, -1));
+  const errors = await Promise.all([
+    both[0]!.combine({ handle: one[0]!.handle, x }).catch((error: unknown) => error),
+    both[1]!.combine({ handle: two[1]!.handle, x }).catch((error: unknown) => error),
+  ]);
+  for (const [rank, error] of errors.entries()) {
+    expect(error).toBeInstanceOf(MismatchError);
+    expect(error).toMatchObject({ field: 'handle', ranks: [1 - rank] });
+  }
+  expect(() => both[0]!.dispatchSend({ x, topkIdx: new Int32Array(6).fill(-1) })).toThrow(MismatchError);
+  await Promise.all(both.map((dispatcher) => dispatcher.close()));
+});
+
+it.each([
+  { mode: 'direct', payload: 'f32' },
+  { mode: 'direct', payload: 'fp8', hidden: 128, expand: true, expertAlignment: 8, inFlight: 3 },
+  { mode: 'hierarchical', payload: 'bf16', chunkTokens: 2 },
+  { mode: 'hierarchical', payload: 'bf16', maxReceiveTokens: 7 },
+  { mode: 'low-latency', payload: 'fp8', hidden: 128, chunkTokens: 5 },
+] as const)('says how much memory it takes from its transport ($mode $payload)', async (extra) => {
+  const options = { ...base, ...extra };
+  await Promise.all(
+    createLoopback(4, { topology: uniformTopology(2, 2) }).map(async (comm) => {
+      let bytes = 0;
+      const dup = comm.dup.bind(comm);
+      comm.dup = async (wait) => {
+        const own = await dup(wait);
+        const allocate = own.transport.allocate.bind(own.transport);
+        own.transport.allocate = (size) => {
+          bytes += Math.ceil(size / 64) * 64;
+          return allocate(size);
+        };
+        return own;
+      };
+      const dispatcher = await createDispatcher(comm, options);
+      expect(bytes).toBe(dispatcherBytes(options, { nodes: 2, ranksPerNode: 2 }));
+      await dispatcher.close();
+    }),
+  );
+});
+
+it('works on nodes of different sizes where no forwarding is needed', async () => {
+  const comms = createLoopback(3, { topology: createTopology([0, 1, 1]) });
+  await Promise.all(
+    comms.map(async (comm) => {
+      const options = { ...base, experts: 9 };
+      await expect(createDispatcher(comm, { mode: 'hierarchical', ...options })).rejects.toThrow(
+        /different sizes/,
+      );
+      const dispatcher = await createDispatcher(comm, { mode: 'direct', ...options });
+      const { rows } = await dispatcher.dispatch({ x: new Float32Array(4), topkIdx: Int32Array.of(0, 3, 6) });
+      expect(rows).toBe(3);
+      const { intra, inter } = dispatcher.counters.dispatch.report().sent;
+      const size = dispatchMessage({ mode: 'direct', ...base, combinePayload: 'f32' }).bytes;
+      expect([intra.bytes / size, inter.bytes / size]).toEqual(comm.rank === 0 ? [0, 2] : [1, 1]);
+      await dispatcher.close();
+    }),
+  );
 });

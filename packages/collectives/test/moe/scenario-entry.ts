@@ -1,18 +1,23 @@
 // A rank that runs the scenario in a worker thread or in a process of an MPI job; bundled before it is started.
 import { parentPort, workerData } from 'node:worker_threads';
 import { uniformTopology } from '../../src/index.js';
-import { runScenario } from './scenario.js';
+import { runScenario, runUntilFailure } from './scenario.js';
 
 interface RankData {
   blocking: boolean;
+  /** This rank ends its thread in the middle of a dispatch. */
+  victim?: number;
 }
 
 if (parentPort !== null) {
   const { attachWorkerCommunicator } = await import('../../src/worker/index.js');
-  const { blocking } = (workerData as { data: RankData }).data;
+  const { blocking, victim } = (workerData as { data: RankData }).data;
   const comm = attachWorkerCommunicator({ timeoutSeconds: 30 });
-  const digests = await runScenario(comm, blocking);
-  parentPort.postMessage({ rank: comm.rank, digests });
+  if (victim === undefined) {
+    parentPort.postMessage({ rank: comm.rank, digests: await runScenario(comm, blocking) });
+  } else {
+    parentPort.postMessage({ rank: comm.rank, failure: await runUntilFailure(comm, victim, blocking) });
+  }
   comm.close();
 } else {
   const { connectMpi } = await import('../../src/mpi/index.js');

@@ -19,7 +19,11 @@ const TOP_K = 4;
 const HIDDEN = 128;
 const MAX_TOKENS = 20;
 
-type Variant = Omit<DispatcherOptions, 'experts' | 'topK' | 'hidden' | 'maxTokensPerRank'> & { name: string };
+type Variant = Omit<DispatcherOptions, 'experts' | 'topK' | 'hidden' | 'maxTokensPerRank'> & {
+  name: string;
+  /** Leave the last rank out. */
+  masked?: boolean;
+};
 
 const variants: readonly Variant[] = [
   { name: 'direct f32', mode: 'direct', payload: 'f32' },
@@ -29,6 +33,7 @@ const variants: readonly Variant[] = [
   { name: 'hierarchical bf16 in chunks', mode: 'hierarchical', payload: 'bf16', chunkTokens: 2 },
   { name: 'hierarchical f32 without counts', mode: 'hierarchical', payload: 'f32', worstCase: true },
   { name: 'low latency bf16', mode: 'low-latency', payload: 'bf16' },
+  { name: 'low latency bf16 without the last rank', mode: 'low-latency', payload: 'bf16', masked: true },
   { name: 'low latency fp8 in chunks', mode: 'low-latency', payload: 'fp8', scale: 'ue8m0', chunkTokens: 5 },
 ];
 
@@ -39,7 +44,7 @@ const variants: readonly Variant[] = [
  */
 export async function runScenario(comm: Communicator, blocking: boolean): Promise<Digests> {
   const digests: Digests = {};
-  for (const { name, ...variant } of variants) {
+  for (const { name, masked, ...variant } of variants) {
     const options = {
       ...variant,
       experts: comm.size * EXPERTS_PER_RANK,
@@ -49,7 +54,9 @@ export async function runScenario(comm: Communicator, blocking: boolean): Promis
     };
     const dispatcher = blocking ? createDispatcherSync(comm, options) : await createDispatcher(comm, options);
     const digest = new Digest();
-    for (let step = 0; step < 2; step++) {
+    const out = masked === true && comm.rank === comm.size - 1;
+    if (masked === true && !out && 'maskRank' in dispatcher) dispatcher.maskRank(comm.size - 1);
+    for (let step = 0; step < 2 && !out; step++) {
       if ('maskRank' in dispatcher) await lowLatency(dispatcher, comm, step, blocking, digest);
       else await normal(dispatcher, comm, step, blocking, digest);
     }
@@ -59,6 +66,34 @@ export async function runScenario(comm: Communicator, blocking: boolean): Promis
     else await dispatcher.close();
   }
   return digests;
+}
+
+/**
+ * Dispatches until rank `victim` ends its thread after the first exchange.
+ *
+ * @returns name and ranks of the error that stopped this rank.
+ */
+export async function runUntilFailure(
+  comm: Communicator,
+  victim: number,
+  blocking: boolean,
+): Promise<{ name: string; ranks: readonly number[] }> {
+  const shape = { experts: comm.size, topK: 1, hidden: 2, maxTokensPerRank: 1, payload: 'f32' } as const;
+  const dispatcher: Dispatcher = blocking
+    ? createDispatcherSync(comm, { mode: 'hierarchical', ...shape })
+    : await createDispatcher(comm, { mode: 'hierarchical', ...shape });
+  const topkIdx = Int32Array.of((comm.rank + 1) % comm.size);
+  for (let step = 0; ; step++) {
+    if (step === 1 && comm.rank === victim) process.exit(3);
+    try {
+      const sent = dispatcher.dispatchSend({ x: new Float32Array(2), topkIdx });
+      if (blocking) dispatcher.dispatchReceive(sent);
+      else await dispatcher.dispatchReceiveAsync(sent);
+    } catch (error) {
+      const { name, ranks } = error as { name: string; ranks: readonly number[] };
+      return { name, ranks: [...ranks] };
+    }
+  }
 }
 
 function batchOf(comm: Communicator, step: number, batch: number) {

@@ -108,3 +108,26 @@ describe.each(groups)('$nodes nodes of $ranksPerNode ranks', ({ nodes, ranksPerN
     });
   }
 });
+
+it.each([true, false])(
+  'a worker that ends names itself to every other rank (blocking: %s)',
+  async (blocking) => {
+    const failures = new Map<number, unknown>();
+    const group = launchWorkers({
+      ranks: 4,
+      topology: uniformTopology(2, 2),
+      entry,
+      bytesPerRank: 4 << 20,
+      data: { blocking, victim: 2 },
+      worker: { execArgv: [] },
+    });
+    for (const worker of group.workers) {
+      worker.on('message', ({ rank, failure }: { rank: number; failure: unknown }) =>
+        failures.set(rank, failure),
+      );
+    }
+    await group.exits();
+    const named = { name: 'PeerFailureError', ranks: [2] };
+    expect(Object.fromEntries(failures)).toEqual({ 0: named, 1: named, 3: named });
+  },
+);

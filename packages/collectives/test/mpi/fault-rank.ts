@@ -6,7 +6,10 @@ import { connectMpi } from '../../src/mpi/index.js';
 const [folder, fault] = process.argv.slice(2) as [string, string];
 const VICTIM = 1;
 
-const comm = connectMpi({ timeoutSeconds: fault === 'dead' || fault === 'throws' ? 30 : 0.4, graceSeconds: 0.2 });
+const comm = connectMpi({
+  timeoutSeconds: fault === 'dead' || fault === 'throws' ? 30 : 0.4,
+  graceSeconds: 0.2,
+});
 const plan = comm.plan(
   { op: 'allReduce', dtype: 'f32', count: 1024, algorithm: fault === 'wedged-native' ? 'native' : 'ring' },
   { timeoutSeconds: 20 },

@@ -148,5 +148,47 @@ const eventLoop: ContractCase = {
   },
 };
 
+const LATE_MILLISECONDS = 500;
+/** 10 ms of polling, 5 % of the rest, and as much again for what a busy machine charges to this process. */
+const IDLE_CPU_MILLISECONDS = 70;
+
+const idle: ContractCase = {
+  name: 'a rank that waits sleeps, blocking and in promises',
+  minimumRanks: 2,
+  async run(comm) {
+    const plan = await comm.planAsync({
+      op: 'allReduce',
+      dtype: 'f32',
+      count: 4,
+      algorithm: 'recursive-doubling',
+    });
+    for (const mode of ['blocking', 'promise']) {
+      await comm.barrier();
+      if (comm.rank === 1) await new Promise((resolve) => setTimeout(resolve, LATE_MILLISECONDS));
+      const before = process.cpuUsage();
+      if (mode === 'blocking') {
+        plan.run();
+      } else {
+        plan.start();
+        await plan.wait();
+      }
+      const { user, system } = process.cpuUsage(before);
+      if (comm.rank === 0) {
+        assert.ok(
+          (user + system) / 1000 < IDLE_CPU_MILLISECONDS,
+          `${mode}: ${(user + system) / 1000} ms of processor time`,
+        );
+      }
+    }
+    plan.close();
+  },
+};
+
 /** Cases of the mpi transport alone. */
-export const nativeCases: readonly ContractCase[] = [everyOperation, native16, inPlaceNative, eventLoop];
+export const nativeCases: readonly ContractCase[] = [
+  everyOperation,
+  native16,
+  inPlaceNative,
+  eventLoop,
+  idle,
+];
