@@ -3,6 +3,8 @@ import { defineConfig } from 'tsup';
 export default defineConfig({
   entry: {
     index: 'src/index.ts',
+    node: 'src/node.ts',
+    'planner-worker': 'src/planner-worker.ts',
   },
   format: 'esm',
   target: 'node20',

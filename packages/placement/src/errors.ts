@@ -8,6 +8,7 @@ export type PlacementErrorCode =
   | 'placement/bad-shape'
   | 'placement/bad-plan'
   | 'placement/not-finite'
+  | 'placement/bad-file'
   | 'placement/bad-state'
   | 'placement/worker-failed';
 

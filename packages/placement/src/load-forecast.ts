@@ -114,7 +114,11 @@ export class LoadForecast {
   forecastInto(out: Float64Array): void {
     const { layers, experts } = this;
     if (out.length !== layers * experts) {
-      throw badShape(`expected ${layers} x ${experts} values in out, got ${out.length}`, out.length, 'resize out');
+      throw badShape(
+        `expected ${layers} x ${experts} values in out, got ${out.length}`,
+        out.length,
+        'resize out',
+      );
     }
     out.fill(0);
     const weights = new Float64Array(RATES.length);

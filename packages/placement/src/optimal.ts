@@ -85,9 +85,7 @@ function makeCandidates(
   if (grouped && localityBudget !== Number.POSITIVE_INFINITY) {
     const planner = new LayerPlanner(sizes, true);
     const reference = eplb(load, deployment, sizes, 'stable').physicalToLogical;
-    candidates.push((layer, out) =>
-      planner.plan(counts, layer * experts, out, layer * replicas, reference),
-    );
+    candidates.push((layer, out) => planner.plan(counts, layer * experts, out, layer * replicas, reference));
   }
   const global = { ...sizes, hierarchical: false };
   const reference = eplb(load, deployment, global, 'stable').physicalToLogical;
@@ -112,7 +110,8 @@ function highest(load: Load, offset: number, slots: Int32Array, sizes: Sizes): n
   let max = 0;
   for (let s = 0; s < sizes.replicas; s += sizes.slotsPerGpu) {
     let sum = 0;
-    for (let i = s; i < s + sizes.slotsPerGpu; i++) sum += load.counts[offset + slots[i]!]! / counts[slots[i]!]!;
+    for (let i = s; i < s + sizes.slotsPerGpu; i++)
+      sum += load.counts[offset + slots[i]!]! / counts[slots[i]!]!;
     if (sum > max) max = sum;
   }
   return max;

@@ -101,7 +101,8 @@ class PairProver {
         const size = this.#weights[e]! / (least + k);
         const at = e * OPTIONS + k;
         this.#above[at] = Math.min(m, Math.max(0, lowerIndex(this.#sizes, size) - first));
-        this.#below[at] = size * 2 > limit ? 0 : Math.min(m, Math.max(0, lowerIndex(this.#sizes, limit - size) - first));
+        this.#below[at] =
+          size * 2 > limit ? 0 : Math.min(m, Math.max(0, lowerIndex(this.#sizes, limit - size) - first));
       }
     }
     return true;

@@ -70,10 +70,14 @@ export class PairedCounts {
     let excess = this.#excess(-1, -1, target, Number.POSITIVE_INFINITY);
     for (let step = 4 * experts; step > 0 && excess > 0; step--) {
       const gainers = this.#rank(this.#gainers, (e) =>
-        counts[e]! < gpus && fixed[e] === 0 ? this.#excess(e, -1, target, Number.POSITIVE_INFINITY) : Number.POSITIVE_INFINITY,
+        counts[e]! < gpus && fixed[e] === 0
+          ? this.#excess(e, -1, target, Number.POSITIVE_INFINITY)
+          : Number.POSITIVE_INFINITY,
       );
       const losers = this.#rank(this.#losers, (e) =>
-        counts[e]! > 1 && fixed[e] === 0 ? this.#excess(-1, e, target, Number.POSITIVE_INFINITY) : Number.POSITIVE_INFINITY,
+        counts[e]! > 1 && fixed[e] === 0
+          ? this.#excess(-1, e, target, Number.POSITIVE_INFINITY)
+          : Number.POSITIVE_INFINITY,
       );
       let best = excess * (1 - 1e-6);
       let bestMore = -1;
@@ -136,7 +140,7 @@ export class PairedCounts {
     let right = runs[j]!;
     while (i < j) {
       const over = sizes[i]! + sizes[j]! - target;
-      const run = left < right ? left : right;
+      const run = Math.min(left, right);
       if (over > 0) {
         sum += over * run;
         if (sum >= limit) return limit;
@@ -146,11 +150,11 @@ export class PairedCounts {
       if (left === 0) left = runs[++i]!;
       if (right === 0) right = runs[--j]!;
     }
-    if (i === j && (left < right ? left : right) > 1) {
+    if (i === j && Math.min(left, right) > 1) {
       const over = 2 * sizes[i]! - target;
       if (over > 0) sum += over;
     }
-    return sum < limit ? sum : limit;
+    return Math.min(sum, limit);
   }
 
   /** Writes sizes (descending) and run lengths of the list after the move; returns its length. */

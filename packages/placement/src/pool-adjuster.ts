@@ -27,6 +27,7 @@ export class PoolAdjuster {
   readonly #stamps: Int32Array;
   /** Node of experts that live on one node only, else -1; all 0 where nodes do not matter. */
   readonly #home: Int32Array;
+  readonly #heldExcess: Float64Array;
   #touchedCount = 0;
   #stamp = 0;
   #allowed = 0;
@@ -48,6 +49,7 @@ export class PoolAdjuster {
     this.#touched = new Int32Array(pool.gpus);
     this.#stamps = new Int32Array(pool.gpus);
     this.#home = new Int32Array(pool.experts);
+    this.#heldExcess = new Float64Array(pool.experts);
   }
 
   /** Adjusts the pool, whose slots, counts and weights are set; returns the number of moves. */
@@ -67,6 +69,7 @@ export class PoolAdjuster {
       if (hot < 0) break;
       this.#bestValue = worth;
       this.#bestSlot = -1;
+      this.#sumHeldExcess();
       this.#trySwaps(hot);
       this.#tryReplicas(hot);
       this.#tryHandOver(hot);
@@ -90,6 +93,17 @@ export class PoolAdjuster {
     return hot;
   }
 
+  /** What an expert's GPUs are above the tolerated load: one more replica cannot gain more than that. */
+  #sumHeldExcess(): void {
+    const { slots, loads, gpus, slotsPerGpu: S } = this.#pool;
+    this.#heldExcess.fill(0);
+    for (let g = 0; g < gpus; g++) {
+      const excess = this.#excess(loads[g]!);
+      if (excess === 0) continue;
+      for (let s = g * S; s < g * S + S; s++) this.#heldExcess[slots[s]!]! += excess;
+    }
+  }
+
   #excess(load: number): number {
     const over = load - this.#allowed;
     return over > 0 ? over * over : 0;
@@ -102,6 +116,7 @@ export class PoolAdjuster {
     if (this.#received[hot]! >= this.#receives) return;
     const own = loads[hot]!;
     const before = this.#excess(own);
+    if (before / 2 <= this.#bestValue) return;
     for (let s = hot * S; s < hot * S + S; s++) {
       const a = slots[s]!;
       const size = sizes[a]!;
@@ -128,7 +143,7 @@ export class PoolAdjuster {
     const { slots, counts, slotsPerGpu: S } = pool;
     for (let s = hot * S; s < hot * S + S; s++) {
       const expert = slots[s]!;
-      if (pool.sizes[expert] === 0 || counts[expert]! >= pool.gpus) continue;
+      if (counts[expert]! >= pool.gpus || this.#heldExcess[expert]! <= this.#bestValue) continue;
       for (let t = 0; t < pool.replicas; t++) this.#tryReplace(expert, t);
     }
   }
@@ -137,9 +152,12 @@ export class PoolAdjuster {
   #tryHandOver(hot: number): void {
     const pool = this.#pool;
     const S = pool.slotsPerGpu;
+    const own = this.#excess(pool.loads[hot]!);
     for (let s = hot * S; s < hot * S + S; s++) {
       if (pool.counts[pool.slots[s]!]! < 2) continue;
-      for (let e = 0; e < pool.experts; e++) this.#tryReplace(e, s);
+      for (let e = 0; e < pool.experts; e++) {
+        if (own + this.#heldExcess[e]! > this.#bestValue) this.#tryReplace(e, s);
+      }
     }
   }
 

@@ -58,4 +58,3 @@ function companions(sorted: Float64Array, gpus: number, slotsPerGpu: number, bou
   }
   return bound;
 }
-

@@ -60,7 +60,7 @@ export class PoolSearch {
           const b = slots[t]!;
           const d = size - sizes[b]!;
           if (d <= 0) continue;
-          const worse = highest - d > other + d ? highest - d : other + d;
+          const worse = Math.max(highest - d, other + d);
           if (worse < best && pool.accepts(h, a, t) && pool.accepts(hot, b, s)) {
             best = worse;
             bestSlot = s;
@@ -138,7 +138,7 @@ export class PoolSearch {
       const load = loads[g]! + this.#delta[g]!;
       if (load > worst) worst = load;
     }
-    return worst < limit ? worst : limit;
+    return Math.min(worst, limit);
   }
 
   #touch(gpu: number, change: number): void {
@@ -183,7 +183,8 @@ export class PoolSearch {
     const t = random.below(pool.replicas);
     const spare = pool.slots[t]!;
     if (spare === expert || pool.counts[spare]! < 2 || pool.counts[expert]! >= pool.gpus) return;
-    if (pool.fixed[spare] === 1 || pool.fixed[expert] === 1 || !pool.accepts(Math.floor(t / S), expert, t)) return;
+    if (pool.fixed[spare] === 1 || pool.fixed[expert] === 1 || !pool.accepts(Math.floor(t / S), expert, t))
+      return;
     this.replace(t, expert);
   }
 

@@ -1,6 +1,6 @@
 import { eplb } from './eplb.js';
-import { badConfig, badShape, checkDeployment, checkLoad, checkPlan, type Sizes } from './operands.js';
 import { incremental } from './incremental.js';
+import { badConfig, badShape, checkDeployment, checkLoad, checkPlan, type Sizes } from './operands.js';
 import { optimal } from './optimal.js';
 import type { Deployment, Load, Plan, Policy, Ties } from './types.js';
 

@@ -103,7 +103,11 @@ class Replay {
     }
     for (let i = 0; i < counts.length; i++) {
       if (!(counts[i]! >= 0 && counts[i]! < Number.POSITIVE_INFINITY)) {
-        throw badShape(`expected finite counts of at least 0, got ${counts[i]} at ${i}`, String(counts[i]), 'pass token counts');
+        throw badShape(
+          `expected finite counts of at least 0, got ${counts[i]} at ${i}`,
+          String(counts[i]),
+          'pass token counts',
+        );
       }
     }
     const { policy } = options;
@@ -112,10 +116,17 @@ class Replay {
     }
     this.#trace = trace;
     this.#policy = policy;
-    this.#every = positiveInteger('everyMinutes', options.everyMinutes ?? (policy === 'incremental' ? 1 : 10));
+    this.#every = positiveInteger(
+      'everyMinutes',
+      options.everyMinutes ?? (policy === 'incremental' ? 1 : 10),
+    );
     this.#localityBudget = options.localityBudget ?? Number.POSITIVE_INFINITY;
     if (!(this.#localityBudget >= 0)) {
-      throw badConfig('expected a localityBudget of at least 0', String(options.localityBudget), 'pass a fraction or Infinity');
+      throw badConfig(
+        'expected a localityBudget of at least 0',
+        String(options.localityBudget),
+        'pass a fraction or Infinity',
+      );
     }
     const { expertBytes, modelLayers = 58, intraNodeGBps = 160, interNodeGBps = 50 } = deployment;
     for (const [name, value] of Object.entries({ expertBytes, modelLayers, intraNodeGBps, interNodeGBps })) {

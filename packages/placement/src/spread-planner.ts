@@ -52,7 +52,8 @@ export class SpreadPlanner {
         let best = -1;
         for (let n = 0; n < nodes; n++) {
           // By load per slot used so far: nodes differ in how much they hold of other groups.
-          if (free[n]! > 0 && (best < 0 || load[n]! / (used[n]! + 1) < load[best]! / (used[best]! + 1))) best = n;
+          if (free[n]! > 0 && (best < 0 || load[n]! / (used[n]! + 1) < load[best]! / (used[best]! + 1)))
+            best = n;
         }
         // Column by column over the GPUs of the node, so that neighbours in size part.
         const index = used[best]!++;

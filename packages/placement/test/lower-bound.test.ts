@@ -27,7 +27,12 @@ function bruteForce(weights: number[], gpus: number, slotsPerGpu: number): numbe
   const choose = (expert: number, left: number, items: number[]): void => {
     if (expert === weights.length - 1) {
       const all = [...items, ...Array<number>(left).fill(weights[expert]! / left)];
-      pack(all.sort((a, b) => b - a), Array(gpus).fill(0), Array(gpus).fill(0), 0);
+      pack(
+        all.sort((a, b) => b - a),
+        Array(gpus).fill(0),
+        Array(gpus).fill(0),
+        0,
+      );
       return;
     }
     for (let c = 1; c <= left - (weights.length - 1 - expert); c++) {
@@ -38,7 +43,11 @@ function bruteForce(weights: number[], gpus: number, slotsPerGpu: number): numbe
   return best;
 }
 
-const load = (weights: number[]): Load => ({ layers: 1, experts: weights.length, counts: Float64Array.from(weights) });
+const load = (weights: number[]): Load => ({
+  layers: 1,
+  experts: weights.length,
+  counts: Float64Array.from(weights),
+});
 const weights = (n: number) =>
   fc.array(fc.oneof(fc.integer({ min: 0, max: 1000 }), fc.double({ min: 0, max: 50, noNaN: true })), {
     minLength: n,
@@ -51,23 +60,26 @@ describe('lowerBound', () => {
     [9, 12, 4, 60, 1.02],
     [5, 6, 2, 100, 1.03],
     [7, 7, 7, 60, 1.03],
-  ])('is never above the optimum and close to it at %i experts, %i replicas, %i GPUs', (experts, replicas, gpus, runs, aim) => {
-    let ratios = 0;
-    let n = 0;
-    fc.assert(
-      fc.property(weights(experts), (w) => {
-        const optimum = bruteForce(w, gpus, replicas / gpus);
-        const [bound] = lowerBound(load(w), { nodes: 1, gpus, replicas });
-        expect(bound).toBeLessThanOrEqual(optimum);
-        if (optimum > 0) {
-          ratios += optimum / bound!;
-          n++;
-        }
-      }),
-      { seed: 11, numRuns: runs },
-    );
-    expect(ratios / n).toBeLessThanOrEqual(aim);
-  });
+  ])(
+    'is never above the optimum and close to it at %i experts, %i replicas, %i GPUs',
+    (experts, replicas, gpus, runs, aim) => {
+      let ratios = 0;
+      let n = 0;
+      fc.assert(
+        fc.property(weights(experts), (w) => {
+          const optimum = bruteForce(w, gpus, replicas / gpus);
+          const [bound] = lowerBound(load(w), { nodes: 1, gpus, replicas });
+          expect(bound).toBeLessThanOrEqual(optimum);
+          if (optimum > 0) {
+            ratios += optimum / bound!;
+            n++;
+          }
+        }),
+        { seed: 11, numRuns: runs },
+      );
+      expect(ratios / n).toBeLessThanOrEqual(aim);
+    },
+  );
 
   it('is never above a plan that a search finds, where no optimum is known', () => {
     const shape = fc.record({

@@ -42,15 +42,20 @@ describe('optimal plans', () => {
     expect(reached.worst).toBeLessThanOrEqual(worst);
   });
 
-  it.each(eplbCases)('of $name are never above EPLB and hold no expert twice on a GPU', ({ load, deployment, bounds }) => {
-    const plan = rebalance(load, deployment);
-    checkPlan(plan, load.experts);
-    const ours = maxima(gpuLoads(load, plan), deployment.gpus);
-    const eplb = maxima(gpuLoads(load, rebalance(load, deployment, { policy: 'eplb' })), deployment.gpus);
-    ours.forEach((max, layer) => expect(max).toBeLessThanOrEqual(eplb[layer]!));
-    expect(duplicates(plan)).toBe(0);
-    expect(bounds.mean.length).toBe(load.layers);
-  });
+  it.each(eplbCases)(
+    'of $name are never above EPLB and hold no expert twice on a GPU',
+    ({ load, deployment, bounds }) => {
+      const plan = rebalance(load, deployment);
+      checkPlan(plan, load.experts);
+      const ours = maxima(gpuLoads(load, plan), deployment.gpus);
+      const eplb = maxima(gpuLoads(load, rebalance(load, deployment, { policy: 'eplb' })), deployment.gpus);
+      ours.forEach((max, layer) => {
+        expect(max).toBeLessThanOrEqual(eplb[layer]!);
+      });
+      expect(duplicates(plan)).toBe(0);
+      expect(bounds.mean.length).toBe(load.layers);
+    },
+  );
 
   it('solve the example of FlashLB', () => {
     const counts = Float64Array.of(600, 560, 120, 120, 20, 10, 10, 10);
@@ -68,10 +73,13 @@ describe('optimal plans', () => {
       slots: fc.integer({ min: 1, max: 4 }),
       groupsPerNode: fc.integer({ min: 0, max: 2 }),
       fill: fc.double({ min: 0.3, max: 1, noNaN: true }),
-      values: fc.array(fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 9 }), fc.integer({ min: 0, max: 2e9 })), {
-        minLength: 96,
-        maxLength: 96,
-      }),
+      values: fc.array(
+        fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 9 }), fc.integer({ min: 0, max: 2e9 })),
+        {
+          minLength: 96,
+          maxLength: 96,
+        },
+      ),
     });
     fc.assert(
       fc.property(shape, ({ nodes, gpusPerNode, slots, groupsPerNode, fill, values }) => {

@@ -17,6 +17,7 @@ export {
   SidecarError,
   type SidecarTensor,
 } from './sidecar.js';
+export { ExpertLoad, MigrationPlan, Placement, PlacementDeployment } from './placement.js';
 export {
   decodeBase64,
   encodeBase64,

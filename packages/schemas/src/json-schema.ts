@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { BenchmarkReport } from './benchmark-report.js';
 import { GenerationConfig } from './generation-config.js';
+import { ExpertLoad, MigrationPlan, Placement } from './placement.js';
 import { RoutingTrace } from './routing-trace.js';
 import { TrafficReport } from './traffic-report.js';
 import { TokenUsage } from './usage.js';
@@ -8,7 +9,10 @@ import { TokenUsage } from './usage.js';
 /** Every schema that is written to or read from files, by name. */
 export const persistedSchemas = {
   BenchmarkReport,
+  ExpertLoad,
   GenerationConfig,
+  MigrationPlan,
+  Placement,
   RoutingTrace,
   TokenUsage,
   TrafficReport,

@@ -1,0 +1,1 @@
+export { type RebalanceInWorkerOptions, rebalanceInWorker } from './rebalance-in-worker.js';
