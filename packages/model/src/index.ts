@@ -2,6 +2,7 @@ export type { ChatMessage, ChatTemplateOptions } from './chat-template.js';
 export { DeepseekConfig, endOfSequenceIds, parseConfig } from './config.js';
 export type { Detokenizer } from './detokenizer.js';
 export { type Dimensions, dimensionsOf } from './dimensions.js';
+export type { EmulatedRanks } from './emulated-exchange.js';
 export { ModelError, type ModelErrorCode } from './errors.js';
 export {
   type DispatchRequest,
@@ -13,6 +14,7 @@ export { readGenerationConfig } from './generation-config.js';
 export type { LayerStages } from './layer-stages.js';
 export { type GenerateOptions, type LoadModelOptions, loadModel, type Model } from './load-model.js';
 export { openRuntime } from './open-runtime.js';
+export { type ExpertRoutingOptions, expertRows, type ParallelOptions } from './parallel-options.js';
 export type { AttentionMode, Precision, W8A8Scale } from './precision.js';
 export type { SeededRandom } from './random.js';
 export { readConfig } from './read-config.js';

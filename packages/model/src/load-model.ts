@@ -152,7 +152,7 @@ class SingleSequenceModel implements Model {
   }
 
   async close(): Promise<void> {
-    this.runtime.close();
+    await this.runtime.close();
   }
 
   private prefill(tokens: Int32Array): Float32Array {
