@@ -4,8 +4,9 @@ import { planFromSlots } from '@moestack/placement';
 import { tinyMoe } from '@moestack/tiny-moe';
 import { describe, expect, it } from 'vitest';
 import { type ExpertRoutingOptions, openRuntime, type Precision, readConfig } from '../src/index.js';
+import { batchOf, SIZES } from './batches.js';
 import { maxAbs, meanKl, readGolden, tensor } from './golden.js';
-import { batchOf, greedy, LoopbackRanks, SIZES, type TestOptions } from './rank-group.js';
+import { greedy, LoopbackRanks, type TestOptions } from './rank-group.js';
 
 interface Golden {
   readonly prompts: number[][];
@@ -118,5 +119,69 @@ describe.each(machines)('$mode over $ranks ranks on $nodes nodes', ({ mode, rank
         await group.close();
       },
     );
+  });
+});
+
+describe('ranks', () => {
+  it('hold their share of the experts, and count the load by logical expert', async () => {
+    const single = await openRuntime(v3, SIZES);
+    const counts = new Float64Array(3 * 16);
+    const onExpertLoad = (layer: number, tokens: Int32Array) => {
+      for (const [expert, count] of tokens.entries()) counts[layer * 16 + expert]! += count;
+    };
+    const group = await LoopbackRanks.open(v3, 4, { placement: redundant(3, 16, 4) }, { onExpertLoad });
+    const [first] = group.runtimes;
+    expect(first!.weightBytes).toBeLessThan(single.weightBytes);
+    await group.step([text, shorter]);
+    for (let layer = 0; layer < 3; layer++) {
+      const sum = counts.subarray(layer * 16, (layer + 1) * 16).reduce((all, one) => all + one, 0);
+      expect(sum).toBe((text.length + shorter.length) * 4);
+    }
+    expect(first!.exchangeCounters).toBeDefined();
+    expect(single.exchangeCounters).toBeUndefined();
+    await group.close();
+  });
+
+  it('go on after steps in which nobody has tokens', async () => {
+    const group = await LoopbackRanks.open(v3, 2, { payload: 'bf16' });
+    const before = await group.step([text]);
+    await group.step([]);
+    await group.step([new Int32Array(0), shorter]);
+    expect(maxAbs((await group.step([text]))[0]!, before[0]!)).toBe(0);
+    await group.close();
+  });
+
+  it('end together when one of them is gone', async () => {
+    const group = await LoopbackRanks.open(v3, 2, {}, {});
+    await group.runtimes[1]!.close();
+    group.communicators[1]!.close();
+    await expect(group.runtimes[0]!.forwardAsync(batchOf(text), { timeoutSeconds: 1 })).rejects.toThrow();
+    await expect(group.runtimes[1]!.forwardAsync(batchOf(text))).rejects.toMatchObject({
+      code: 'model/closed',
+    });
+    await group.runtimes[0]!.close();
+  });
+
+  const plan = redundant(3, 16, 2);
+  it.each([
+    { name: 'a number of ranks that does not divide', ranks: 3, routing: {} },
+    { name: 'a plan of other ranks', ranks: 4, routing: { placement: plan } },
+    { name: 'a plan of other layers', ranks: 2, routing: { placement: { ...plan, layers: 4 } } },
+    {
+      name: 'a plan without an expert',
+      ranks: 2,
+      routing: { placement: { ...plan, physicalToLogical: plan.physicalToLogical.map(() => 0) } },
+    },
+    { name: 'an unknown payload', ranks: 2, routing: { payload: 'fp4' as 'fp8' } },
+    { name: 'an unknown mode', ranks: 2, routing: { mode: 'ring' as 'direct' } },
+  ])('refuse $name', async ({ ranks, routing }) => {
+    await expect(LoopbackRanks.open(v3, ranks, routing)).rejects.toMatchObject({ code: 'model/bad-options' });
+  });
+
+  it('refuse FP8 for a hidden size that 128 does not divide', async () => {
+    await expect(LoopbackRanks.open(v2, 2, { payload: 'fp8' })).rejects.toMatchObject({
+      code: 'model/bad-options',
+      message: expect.stringContaining('hidden size of 64'),
+    });
   });
 });

@@ -4,27 +4,10 @@ import {
   type ModelRuntime,
   type ModelRuntimeOptions,
   openRuntime,
-  type StepBatch,
 } from '../src/index.js';
-
-const CONTEXT = 256;
-
-/** Sizes that the golden prompts fit into. */
-export const SIZES = { blocks: CONTEXT / 16, maxBatchTokens: 96, maxSequences: 1, maxContextTokens: CONTEXT };
+import { batchOf, SIZES } from './batches.js';
 
 export type TestOptions = Omit<ModelRuntimeOptions, keyof typeof SIZES | 'parallel' | 'emulate'>;
-
-/** A batch of one sequence, or an empty one. */
-export function batchOf(tokens: Int32Array, start = 0): StepBatch {
-  return {
-    sequences: tokens.length === 0 ? 0 : 1,
-    tokens,
-    tokenOffsets: Int32Array.of(0, tokens.length),
-    contextStarts: Int32Array.of(start),
-    blockTables: Int32Array.from({ length: SIZES.blocks }, (_, block) => block),
-    blockTableStride: SIZES.blocks,
-  };
-}
 
 /** Ranks of this thread, each with its share of a model. */
 export class LoopbackRanks {
