@@ -5,6 +5,7 @@ export { KernelsError, OutOfMemoryError } from './errors.js';
 export { GateKernels, type GateOutput, type GateShape } from './gate-kernels.js';
 export { Kernels } from './kernels.js';
 export { KernelsBase } from './kernels-base.js';
+export { type PackedBytes, packedBytes, packedLike, packedWithNan } from './packed-bytes.js';
 export { type ReduceElements, ReduceKernels } from './reduce-kernels.js';
 export { exp64 } from './reference/exp64.js';
 export * as reference from './reference/index.js';

@@ -18,6 +18,8 @@ export type ModelErrorCode =
   | 'model/no-runtime'
   | 'model/no-worker'
   | 'model/rank-failed'
+  | 'model/no-spare-slots'
+  | 'model/placement-busy'
   | 'model/bad-blocks'
   | 'model/bad-tokenizer'
   | 'model/bad-template'

@@ -10,6 +10,7 @@ export {
   LocalExpertExchange,
   type ReceivedRows,
 } from './expert-exchange.js';
+export { ExpertPlacement } from './expert-placement.js';
 export { readGenerationConfig } from './generation-config.js';
 export type { LayerStages } from './layer-stages.js';
 export { type GenerateOptions, type LoadModelOptions, loadModel, type Model } from './load-model.js';

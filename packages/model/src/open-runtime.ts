@@ -1,6 +1,6 @@
 import type { Checkpoint } from '@moestack/fp8';
 import { openCheckpoint } from '@moestack/fp8/node';
-import { Arena, Kernels } from '@moestack/kernels';
+import { Arena, Kernels, packedLike, type WeightFormat } from '@moestack/kernels';
 import { createRouter } from '@moestack/routing';
 import { AbsorbedAttention } from './absorbed-attention.js';
 import { arenaBytes } from './arena-size.js';
@@ -9,6 +9,7 @@ import type { DeepseekConfig } from './config.js';
 import { type Dimensions, dimensionsOf, routerConfigOf } from './dimensions.js';
 import { EmulatedExchange } from './emulated-exchange.js';
 import { LocalExpertExchange } from './expert-exchange.js';
+import { ExpertPlacement } from './expert-placement.js';
 import type { ExchangeSizes } from './expert-rows.js';
 import { LatentCache } from './kv-cache.js';
 import { createLayerStages } from './layer-stages.js';
@@ -24,7 +25,7 @@ import { ModelRuntime } from './runtime.js';
 import { badOption, limitsOf, type ModelRuntimeOptions } from './runtime-options.js';
 import type { BatchLimits } from './step-batch.js';
 import { allExperts, checkTensors, type TensorSpec, tensorPlan } from './tensor-plan.js';
-import { loadWeights } from './weights.js';
+import { type LayerWeights, loadWeights, type MlpWeights } from './weights.js';
 import { createWorkspace } from './workspace.js';
 
 /**
@@ -65,7 +66,10 @@ async function buildRuntime(
   if (plan !== complete) checkpointBytes = checkTensors(checkpoint, plan);
   const formatOf = (spec: TensorSpec) =>
     residentFormat(modes.precision, spec.role, checkpoint.info(spec.name).dtype);
-  const arena = Arena.create({ maximumBytes: arenaBytes(plan, formatOf, d, limits, share.sizes) });
+  const spares = spareTensors(complete, share.spareSlots, formatOf);
+  const arena = Arena.create({
+    maximumBytes: arenaBytes([...plan, ...spares], formatOf, d, limits, share.sizes),
+  });
   const kernels = new Kernels(arena);
   const weights = await loadWeights({
     checkpoint,
@@ -105,13 +109,20 @@ async function buildRuntime(
   const common = { ...parts, cache: context.cache, workspace, checkpointBytes };
   if (parallel !== undefined && layout !== undefined && share.sizes !== undefined) {
     const over = await openParallelExchange(kernels, parallel.communicator, layout, share.sizes, wait);
-    return new ModelRuntime({ ...common, exchange: over.exchange, dispatcher: over.dispatcher });
+    const placement = new ExpertPlacement({
+      communicator: await parallel.communicator.dup(wait),
+      plan: layout.plan,
+      selector: over.selector,
+      experts: weights.layers.flatMap(({ moe }) => (moe === undefined ? [] : [moe.experts])),
+      spares: spareExperts(weights.layers, share.spareSlots, arena),
+    });
+    return new ModelRuntime({ ...common, exchange: over.exchange, dispatcher: over.dispatcher, placement });
   }
   const exchange =
     layout !== undefined && options.emulate !== undefined
       ? new EmulatedExchange(kernels, sizes, layout, options.emulate)
       : new LocalExpertExchange(kernels, sizes);
-  return new ModelRuntime({ ...common, exchange, dispatcher: undefined });
+  return new ModelRuntime({ ...common, exchange, dispatcher: undefined, placement: undefined });
 }
 
 /** The experts that this rank holds, and how those of all ranks are laid out. */
@@ -120,6 +131,7 @@ interface ExpertShare {
   readonly layout: ExpertLayout | undefined;
   /** Sizes of the exchange between ranks, if there is one. */
   readonly sizes: ExchangeSizes | undefined;
+  readonly spareSlots: number;
 }
 
 function expertShare(options: ModelRuntimeOptions, config: DeepseekConfig, d: Dimensions): ExpertShare {
@@ -133,9 +145,14 @@ function expertShare(options: ModelRuntimeOptions, config: DeepseekConfig, d: Di
     const layout = resolveExpertLayout(parallel, config, d, { ranks: size, nodes: topology.nodes });
     const { slotsPerRank } = layout;
     const { hidden, topK } = d;
+    const { spareSlots = 0 } = parallel;
+    if (!Number.isInteger(spareSlots) || spareSlots < 0 || spareSlots > slotsPerRank) {
+      throw badOption('spareSlots', spareSlots, `a whole number up to the ${slotsPerRank} slots of a rank`);
+    }
     return {
       expertsOf: (layer) => slotsOf(layout, rank, layer),
       layout,
+      spareSlots,
       sizes: { hidden, topK, ranks: size, slotsPerRank, maxTokens: options.maxBatchTokens },
     };
   }
@@ -143,7 +160,39 @@ function expertShare(options: ModelRuntimeOptions, config: DeepseekConfig, d: Di
     emulate === undefined
       ? undefined
       : resolveExpertLayout(emulate, config, d, { ranks: emulate.ranks, nodes: emulate.nodes ?? 1 });
-  return { expertsOf: () => all, layout, sizes: undefined };
+  return { expertsOf: () => all, layout, sizes: undefined, spareSlots: 0 };
+}
+
+const ROUTED = /\.mlp\.experts\.\d+\./;
+
+/** Tensors of `count` more experts, for memory's sake; any expert of any layer must fit into their place. */
+function spareTensors(
+  plan: readonly TensorSpec[],
+  count: number,
+  formatOf: (spec: TensorSpec) => WeightFormat,
+): TensorSpec[] {
+  if (count === 0) return [];
+  const routed = plan.filter((spec) => ROUTED.test(spec.name));
+  const one = routed.slice(0, 3);
+  for (const [i, spec] of routed.entries()) {
+    if (formatOf(spec) === formatOf(one[i % 3]!)) continue;
+    throw badOption(
+      'spareSlots',
+      count,
+      `0, since ${spec.name} is stored in another type than ${one[i % 3]!.name}`,
+    );
+  }
+  return Array.from({ length: count }, () => one).flat();
+}
+
+function spareExperts(layers: readonly LayerWeights[], count: number, arena: Arena): MlpWeights[] {
+  const like = layers.find(({ moe }) => moe !== undefined)?.moe?.experts[0];
+  if (like === undefined) return [];
+  return Array.from({ length: count }, () => ({
+    gate: packedLike(like.gate, arena),
+    up: packedLike(like.up, arena),
+    down: packedLike(like.down, arena),
+  }));
 }
 
 function createAttentionContext(

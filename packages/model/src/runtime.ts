@@ -4,6 +4,7 @@ import type { DeepseekConfig } from './config.js';
 import type { Dimensions } from './dimensions.js';
 import { ModelError } from './errors.js';
 import type { ExpertExchange } from './expert-exchange.js';
+import type { ExpertPlacement } from './expert-placement.js';
 import type { LatentCache } from './kv-cache.js';
 import type { LayerStages } from './layer-stages.js';
 import type { Projector } from './projector.js';
@@ -33,6 +34,7 @@ export interface RuntimeParts {
   readonly checkpointBytes: number;
   /** What carries tokens between ranks, if there are several. */
   readonly dispatcher: DispatcherBase | undefined;
+  readonly placement: ExpertPlacement | undefined;
 }
 
 const NO_BATCH: StepBatch = {
@@ -158,6 +160,11 @@ export class ModelRuntime {
     return this.parts.dispatcher?.counters;
   }
 
+  /** Where the experts live, and how that changes while steps run; undefined on a rank that holds all experts. */
+  get placement(): ExpertPlacement | undefined {
+    return this.parts.placement;
+  }
+
   /**
    * Ends the use of this runtime; over several ranks it resolves when all have closed. Its memory is freed when the last view of it is gone; the communicator
    * stays open.
@@ -166,6 +173,7 @@ export class ModelRuntime {
     if (this.closed) return;
     this.closed = true;
     await this.parts.dispatcher?.close();
+    this.parts.placement?.close();
   }
 
   private runLayers(batch: StepBatch): number {

@@ -60,6 +60,7 @@ export async function greedy(
   ranks: LoopbackRanks,
   prompts: readonly Int32Array[],
   count: number,
+  between: () => Promise<void> = async () => undefined,
 ): Promise<number[][]> {
   const vocabulary = ranks.runtimes[0]!.config.vocab_size;
   const found: number[][] = prompts.map(() => []);
@@ -72,6 +73,7 @@ export async function greedy(
   for (let i = 0; i < count; i++) {
     for (const [rank] of prompts.entries()) found[rank]!.push(argmax(logits[rank]!.subarray(0, vocabulary)));
     if (i === count - 1) break;
+    await between();
     logits = await Promise.all(
       ranks.runtimes.map((runtime, rank) => {
         const token = found[rank]?.at(-1);
