@@ -24,6 +24,7 @@ export { ModelRuntime } from './runtime.js';
 export type { ModelRuntimeOptions } from './runtime-options.js';
 export { createSamplerState, Sampler, type SamplerState, type TokenLogprobs } from './sampler.js';
 export { type SamplingOptions, type SamplingPolicy, samplingPolicy } from './sampling-options.js';
+export { expertSharedBytes } from './shared-bytes.js';
 export type { BatchLimits, StepBatch } from './step-batch.js';
 export type { StepState } from './step-state.js';
 export { type DecodeOptions, type EncodeOptions, loadTokenizer, Tokenizer } from './tokenizer.js';

@@ -1,21 +1,18 @@
 import { createRequire } from 'node:module';
 import type { Worker } from 'node:worker_threads';
-import { dispatcherBytes } from '@moestack/collectives';
 import { launchWorkers, type WorkerGroup } from '@moestack/collectives/worker';
 import { AbortedError, decodeError } from '@moestack/schemas/errors';
 import type { DeepseekConfig } from './config.js';
-import { type Dimensions, dimensionsOf } from './dimensions.js';
 import { ModelError } from './errors.js';
-import { type ExpertLayout, type ExpertRoutingOptions, resolveExpertLayout } from './parallel-options.js';
+import type { ExpertRoutingOptions } from './parallel-options.js';
 import type { FromRank, RankSetup, ToRank } from './rank-protocol.js';
 import type { ModelRuntime } from './runtime.js';
 import { badOption, limitsOf, type ModelRuntimeOptions } from './runtime-options.js';
 import type { SequenceEngine } from './sequence-engine.js';
+import { expertSharedBytes } from './shared-bytes.js';
 import type { BatchLimits, StepBatch } from './step-batch.js';
 
 const MAXIMUM_RANKS = 64;
-/** Shared memory of a rank besides its dispatcher: control messages and alignment. */
-const SPARE_BYTES = 4 << 20;
 const CLOSE_MILLISECONDS = 5000;
 const NO_TOKENS = new Int32Array(0);
 
@@ -86,9 +83,9 @@ export class RankEngine implements SequenceEngine {
     const { signal } = options.runtime;
     if (signal?.aborted) throw new AbortedError('loading the model', signal.reason);
     const limits = limitsOf(options.runtime, config);
-    const d = dimensionsOf(config);
-    const layout = resolveExpertLayout(options.routing, config, d, { ranks, nodes: 1 });
-    const engine = new RankEngine(options, limits, sharedBytes(layout, d, limits.maxBatchTokens));
+    const { maxBatchTokens } = limits;
+    const bytes = expertSharedBytes(config, { ...options.routing, ranks, maxBatchTokens });
+    const engine = new RankEngine(options, limits, bytes);
     try {
       await engine.untilLoaded(signal);
     } catch (error) {
@@ -205,24 +202,6 @@ export class RankEngine implements SequenceEngine {
     this.isClosed = true;
     await this.group.terminate();
   }
-}
-
-/** Shared memory that a rank's dispatcher takes. */
-function sharedBytes(layout: ExpertLayout, d: Dimensions, maxTokensPerRank: number): number {
-  const { plan, mode, payload, ranks } = layout;
-  const bytes = dispatcherBytes(
-    {
-      mode,
-      payload,
-      maxTokensPerRank,
-      experts: plan.deployment.replicas,
-      topK: d.topK,
-      hidden: d.hidden,
-      expand: mode !== 'low-latency',
-    },
-    { nodes: 1, ranksPerNode: ranks },
-  );
-  return Math.ceil(bytes * 1.25) + SPARE_BYTES;
 }
 
 function workerFile(): string {

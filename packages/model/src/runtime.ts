@@ -160,6 +160,11 @@ export class ModelRuntime {
     return this.parts.dispatcher?.counters;
   }
 
+  /** Rows that this rank's experts have computed for all ranks so far, of all layers; 0 on a rank that holds all experts. */
+  get computedRows(): number {
+    return this.parts.dispatcher?.expertLoad.reduce((sum, rows) => sum + rows, 0) ?? 0;
+  }
+
   /** Where the experts live, and how that changes while steps run; undefined on a rank that holds all experts. */
   get placement(): ExpertPlacement | undefined {
     return this.parts.placement;
