@@ -90,8 +90,16 @@ function createProgram(streams: CliStreams, reporter: Reporter, signal: AbortSig
       ]),
     )
     .option('--mixed', 'prefill and decode in one rank: half the memory')
-    .option('--prefill-ranks <n>', 'threads that share the prompts and their experts (default: 1)', integer(1, 64))
-    .option('--decode-ranks <n>', 'threads that share the decoding and its experts (default: 1)', integer(1, 64))
+    .option(
+      '--prefill-ranks <n>',
+      'threads that share the prompts and their experts (default: 1)',
+      integer(1, 64),
+    )
+    .option(
+      '--decode-ranks <n>',
+      'threads that share the decoding and its experts (default: 1)',
+      integer(1, 64),
+    )
     .option(
       '--redundant-experts <n>',
       'further expert slots of each stage of several ranks (default: 0)',
@@ -100,7 +108,7 @@ function createProgram(streams: CliStreams, reporter: Reporter, signal: AbortSig
     .option(
       '--rebalance-seconds <n>',
       'move experts between ranks this often, as the load says (default: never)',
-      seconds,
+      integer(1, 86_400),
     )
     .option('--max-body-bytes <n>', 'longest request body (default: 8388608)', integer(1, 2 ** 30))
     .option(

@@ -138,6 +138,7 @@ describe('options', () => {
     { options: { decodeRanks: 1.5 }, code: 'serving/bad-options' },
     { options: { decodeRanks: 65 }, code: 'serving/bad-options' },
     { options: { stages: 'mixed', prefillRanks: 2 }, code: 'serving/bad-options' },
+    { options: { decodeRanks: 2, rebalance: { periodSeconds: -1 } }, code: 'placement/bad-config' },
     { options: { decodeRanks: 2, redundantExperts: -1 }, code: 'serving/bad-options' },
     {
       options: {

@@ -131,7 +131,11 @@ function embeddedOptions(
     ...(options.decodeRanks !== undefined && { decodeRanks: options.decodeRanks }),
     ...(options.redundantExperts !== undefined && { redundantExperts: options.redundantExperts }),
     ...(options.rebalanceSeconds !== undefined && {
-      rebalance: { periodSeconds: options.rebalanceSeconds, minIntervalSeconds: options.rebalanceSeconds },
+      rebalance: {
+        periodSeconds: options.rebalanceSeconds,
+        minIntervalSeconds: options.rebalanceSeconds,
+        recorder: { bucketSeconds: Math.min(60, options.rebalanceSeconds / 5) },
+      },
     }),
     ...(options.precision !== undefined && { precision: options.precision }),
   };

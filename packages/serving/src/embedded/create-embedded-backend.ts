@@ -115,10 +115,14 @@ export async function createEmbeddedBackend(options: EmbeddedOptions): Promise<E
     weightBytes: workers.reduce((sum, worker) => sum + worker.weightBytes, 0),
     balancers,
   });
-  if (options.rebalance !== undefined) {
+  if (options.rebalance === undefined) return backend;
+  try {
     for (const balancer of balancers) {
       balancer.watch(options.rebalance, clock, (result) => options.onRebalance?.(result));
     }
+  } catch (error) {
+    await backend.close();
+    throw error;
   }
   return backend;
 }
