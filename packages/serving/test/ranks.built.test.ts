@@ -1,3 +1,4 @@
+import { Worker } from 'node:worker_threads';
 import { initialPlan, type Plan, planFromSlots } from '@moestack/placement';
 import {
   createEmbeddedBackend,
@@ -5,7 +6,7 @@ import {
   type EmbeddedOptions,
 } from '@moestack/serving/embedded';
 import { tinyMoe } from '@moestack/tiny-moe';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
 const LAYERS = 3;
 const EXPERTS = 16;
@@ -129,6 +130,29 @@ describe('automatic rebalancing', () => {
     expect(moved.length).toBeGreaterThanOrEqual(2);
     expect(moved[0]).toBeGreaterThan(0);
     await backend.close();
+  });
+});
+
+describe('a rank that is lost', () => {
+  it('ends what runs with a typed error, at once, and what comes after', async () => {
+    const workers: Worker[] = [];
+    const post = Worker.prototype.postMessage;
+    vi.spyOn(Worker.prototype, 'postMessage').mockImplementation(function (this: Worker, ...values) {
+      if (!workers.includes(this)) workers.push(this);
+      return post.apply(this, values);
+    });
+    const backend = await open({ prefillRanks: 2, decodeRanks: 2 });
+    const running = prompts.map((prompt) => complete(backend, prompt, 200));
+    const moving = backend.rebalance();
+    await workers.at(-1)!.terminate();
+    for (const result of await Promise.allSettled([...running, moving])) {
+      expect(result).toMatchObject({ status: 'rejected', reason: { code: 'serving/engine-failed' } });
+    }
+    expect(backend.health().status).toBe('failed');
+    await expect(complete(backend, prompts[0]!)).rejects.toMatchObject({ code: 'serving/engine-failed' });
+    await expect(backend.experts()).rejects.toMatchObject({ code: 'serving/engine-failed' });
+    await backend.close();
+    vi.restoreAllMocks();
   });
 });
 

@@ -3,6 +3,8 @@ import {
   LiveRebalancer,
   type LiveRebalancerOptions,
   type Load,
+  type MigrationPlan,
+  MigrationSchedule,
   type Plan,
   planMigration,
   rebalance,
@@ -48,6 +50,7 @@ export class ExpertBalancer {
   #seen: Float64Array;
   #waiting: Waiting | undefined;
   #last: Promise<unknown> = Promise.resolve();
+  #expertBytes = 0;
   #failure: unknown;
 
   constructor(group: StageGroup, plan: Plan) {
@@ -81,11 +84,8 @@ export class ExpertBalancer {
       const before = this.#plan;
       if (!load.counts.some((count) => count > 0)) return this.#result(load, before, 0, 0);
       const wanted = rebalance(load, before.deployment, { policy: 'optimal' });
-      const { after, transfers } = planMigration(before, wanted);
-      const rows = new Set(transfers.map(({ layer }) => layer));
-      await this.#apply(after, rows);
-      const moved = transfers.filter(({ kind }) => kind !== 'sameGpu').length;
-      return this.#result(load, before, rows.size, moved);
+      const migration = planMigration(before, wanted);
+      return this.#result(load, before, await this.#apply(migration), received(migration));
     });
   }
 
@@ -101,12 +101,9 @@ export class ExpertBalancer {
       const due = live.tick(clock.nowUs());
       if (due === undefined) return;
       const before = this.#plan;
-      const { after, transfers } = due.migration;
-      const rows = new Set(transfers.map(({ layer }) => layer));
-      await this.#apply(after, rows);
-      live.adopt(after);
-      const moved = transfers.filter(({ kind }) => kind !== 'sameGpu').length;
-      onMoved(this.#result(load, before, rows.size, moved));
+      const layers = await this.#apply(due.migration);
+      live.adopt(this.#plan);
+      onMoved(this.#result(load, before, layers, received(due.migration)));
     };
     live.tick(clock.nowUs());
     const timer = setInterval(
@@ -127,13 +124,24 @@ export class ExpertBalancer {
     this.#waiting = undefined;
   }
 
-  async #apply(after: Plan, rows: ReadonlySet<number>): Promise<void> {
+  /** Carries a migration out. Should it fail half way, the plan says which layers have switched. */
+  async #apply(migration: MigrationPlan): Promise<number> {
+    const { transfers, after } = migration;
+    if (transfers.length === 0) return 0;
+    const schedule = new MigrationSchedule(migration, { expertBytes: this.#expertBytes });
+    const rows = new Set<number>();
+    for (let step = schedule.nextStep(); step !== undefined; step = schedule.nextStep()) {
+      for (const { layer } of step.transfers) rows.add(layer);
+    }
     for (const row of rows) {
       await this.#ask({ type: 'stage-experts', row, plan: after });
+      for (const transfer of transfers) if (transfer.layer === row) schedule.arrived(transfer);
+      schedule.switchLayer(row);
       // Posted to all ranks at once: between the same two steps.
       this.#group.post({ type: 'switch-experts' });
+      this.#plan = schedule.currentPlan();
     }
-    this.#plan = after;
+    return rows.size;
   }
 
   async #loads(): Promise<RankExpertLoad[]> {
@@ -144,7 +152,8 @@ export class ExpertBalancer {
   async #newLoad(): Promise<Load & { counts: Float64Array }> {
     const { layers } = this.#plan;
     const total = new Float64Array(layers * this.#experts);
-    for (const { tokens } of await this.#loads()) {
+    for (const { tokens, expertBytes } of await this.#loads()) {
+      this.#expertBytes = expertBytes;
       for (let i = 0; i < tokens.length; i++) total[i] = total[i]! + tokens[i]!;
     }
     const counts = total.map((count, i) => count - this.#seen[i]!);
@@ -182,6 +191,11 @@ export class ExpertBalancer {
     this.#last = result.catch(() => undefined);
     return result;
   }
+}
+
+/** Experts that ranks receive from others. */
+function received({ transfers }: MigrationPlan): number {
+  return transfers.filter(({ kind }) => kind !== 'sameGpu').length;
 }
 
 function imbalance(load: Load, plan: Plan): number {

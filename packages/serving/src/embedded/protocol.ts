@@ -46,6 +46,8 @@ export interface RankExpertLoad {
   /** Token messages that it has received, those of its own included, and their bytes. */
   readonly receivedMessages: number;
   readonly receivedBytes: number;
+  /** Bytes of one expert's weights. */
+  readonly expertBytes: number;
   /** Experts whose weights it has received from other ranks. */
   readonly receivedExperts: number;
 }

@@ -124,6 +124,7 @@ class Rank {
       computedRows,
       receivedMessages: sum(exchangeCounters?.dispatch.messagesReceived),
       receivedBytes: sum(exchangeCounters?.dispatch.bytesReceived),
+      expertBytes: placement?.expertBytes ?? 0,
       receivedExperts: placement?.receivedExperts ?? 0,
     };
   }
