@@ -12,7 +12,7 @@ import type { ExpertLayout } from './parallel-options.js';
 import { decodeE4m3, e4m3Table, SCALE_CHANNELS } from './payload-rows.js';
 import { ReplicaRouting } from './replica-routing.js';
 
-/** Ranks that an {@link EmulatedExchange} pretends to have. */
+/** Ranks that an emulation pretends to have. */
 export interface EmulatedRanks {
   readonly ranks: number;
   /** Nodes of equal size that the ranks stand on, default 1; matters to `hierarchical`. */
