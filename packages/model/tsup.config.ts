@@ -3,6 +3,7 @@ import { defineConfig } from 'tsup';
 export default defineConfig({
   entry: {
     index: 'src/index.ts',
+    worker: 'src/worker.ts',
   },
   format: 'esm',
   target: 'node20',

@@ -20,6 +20,7 @@ export {
   type Reduction,
   viewAs,
 } from './communicator/dtype.js';
+export { type ImposedLink, withLinkModel } from './communicator/link-model.js';
 export { type MeasureOptions, measureLinks } from './communicator/measure-links.js';
 export {
   createTopology,

@@ -12,3 +12,6 @@ export { packBytes, packTiles } from './fp8-pack';
 export { widenBf16 } from './widen';
 export { copyBytes, packBf16, reduce, unpackBf16 } from './reduce';
 export { addRowBf16, addScaledRow, addScaledRowBf16 } from './row-sum';
+export { copyBytes, packBf16, reduce, unpackBf16 } from './reduce';
+export { addRowBf16, addScaledRowBf16 } from './row-sum';
+export { exp64, gate, gateScratchBytes } from './gate';

@@ -35,6 +35,7 @@ export interface KernelExports extends Fp8Exports, LogitStatsExports, WidenExpor
     scratch: number,
   ): void;
   causalScratchBytes(qkDims: number, vDims: number, length: number): number;
+  copyBytes(from: number, to: number, bytes: number): void;
   exp64(x: number, out: number, n: number, table: number): void;
   gate(
     logits: number,
@@ -56,7 +57,6 @@ export interface KernelExports extends Fp8Exports, LogitStatsExports, WidenExpor
     scratch: number,
   ): void;
   gateScratchBytes(experts: number, groups: number, keep: number, topK: number): number;
-  copyBytes(from: number, to: number, bytes: number): void;
   latentAttention(
     q: number,
     cache: number,

@@ -16,6 +16,7 @@ export { Kernels } from './kernels.js';
 export { KernelsBase } from './kernels-base.js';
 export { type LogitStatsExports, LogitStatsKernels } from './logit-stats-kernels.js';
 export { LOGIT_STATS_LENGTH } from './logit-stats-layout.js';
+export { type PackedBytes, packedBytes, packedLike, packedWithNan } from './packed-bytes.js';
 export { type ReduceElements, ReduceKernels } from './reduce-kernels.js';
 export { exp64 } from './reference/exp64.js';
 export * as reference from './reference/index.js';

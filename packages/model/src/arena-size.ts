@@ -1,6 +1,7 @@
 import type { WeightFormat } from '@moestack/kernels';
 import type { Dimensions } from './dimensions.js';
 import { exchangeBuffers } from './expert-exchange.js';
+import { countExchange, type ExchangeSizes } from './expert-rows.js';
 import { latentCacheLength } from './kv-cache.js';
 import type { BatchLimits } from './step-batch.js';
 import type { TensorSpec } from './tensor-plan.js';
@@ -22,6 +23,7 @@ export function arenaBytes(
   formatOf: (spec: TensorSpec) => WeightFormat,
   d: Dimensions,
   limits: BatchLimits,
+  overRanks?: ExchangeSizes,
 ): number {
   const count = new CountingAllocator();
   for (const spec of plan) count.add(weightBytes(spec, formatOf(spec)));
@@ -30,8 +32,12 @@ export function arenaBytes(
   }
   count.f32(limits.maxContextTokens * d.ropeDims);
   createWorkspace(count, d, limits);
-  if (d.experts > 0)
+  if (overRanks !== undefined) countExchange(count, overRanks);
+  else if (d.experts > 0) {
     exchangeBuffers(count, { hidden: d.hidden, topK: d.topK, maxTokens: limits.maxBatchTokens });
+    // The rounded copies of an emulated exchange.
+    count.f32(limits.maxBatchTokens * d.hidden);
+  }
   count.add(d.hidden * 4 + 4096);
   return count.bytes + KERNEL_SCRATCH_BYTES;
 }

@@ -28,7 +28,12 @@ describe('LocalExpertExchange', () => {
       fc.property(routing, ({ experts, topK, choices }) => {
         const tokens = choices.length;
         const kernels = new Kernels(Arena.create({ maximumBytes: 1 << 20 }));
-        const exchange = new LocalExpertExchange(kernels, { hidden: HIDDEN, topK, experts, maxTokens: 8 });
+        const exchange = new LocalExpertExchange(kernels, {
+          hidden: HIDDEN,
+          topK,
+          experts,
+          maxTokens: 8,
+        });
         const hidden = kernels.arena.f32(8 * HIDDEN).map((_, i) => i + 1);
         const source = kernels.arena.f32(8 * HIDDEN);
         source.set(hidden);
@@ -36,6 +41,7 @@ describe('LocalExpertExchange', () => {
         for (const choice of choices)
           for (const expert of choice) expertCounts[expert] = expertCounts[expert]! + 1;
         exchange.dispatchSend({
+          layer: 0,
           hidden: source,
           tokens,
           expertIds: Int32Array.from(choices.flat()),

@@ -1,9 +1,12 @@
+import type { WaitOptions } from '@moestack/collectives';
 import type { Arena, Kernels } from '@moestack/kernels';
 import { RowViews } from './row-views.js';
 import type { Allocator } from './workspace.js';
 
 /** What a gate decided for the tokens of one step. */
 export interface DispatchRequest {
+  /** Row of the placement: the layer's number among those with experts. */
+  layer: number;
   /** `[tokens, hidden]` */
   hidden: Float32Array;
   tokens: number;
@@ -32,15 +35,20 @@ export interface ReceivedRows {
  * overlap them with computation. {@link LocalExpertExchange} serves a rank that holds every expert.
  */
 export interface ExpertExchange {
+  /** Whether other ranks take part, so that a rank without tokens must exchange all the same. */
+  readonly spansRanks: boolean;
   dispatchSend(request: DispatchRequest): void;
   dispatchReceive(): ReceivedRows;
   combineSend(): void;
   /** Adds each token's weighted expert results to `out` `[tokens, hidden]`. */
   combineReceive(out: Float32Array): void;
+  /** Resolves when the receive that is due will not wait: for ranks that share a thread, and for event loops that must keep turning. */
+  ready(options?: WaitOptions): Promise<void>;
 }
 
 /** The exchange of a rank that holds all experts: a permutation by expert in its own memory. */
 export class LocalExpertExchange implements ExpertExchange {
+  readonly spansRanks = false;
   private readonly kernels: Kernels;
   private readonly hidden: number;
   private readonly topK: number;
@@ -122,6 +130,13 @@ export class LocalExpertExchange implements ExpertExchange {
       }
     }
   }
+
+  /** Row of one of the last request's selections, `[tokens, topK]`. */
+  rowOf(selection: number): number {
+    return this.rows[selection]!;
+  }
+
+  async ready(): Promise<void> {}
 }
 
 /** The arena buffers of a local exchange; also what its size is counted with. */

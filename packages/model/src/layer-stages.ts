@@ -36,6 +36,12 @@ export interface LayerStagesOptions {
   readonly weights: LayerWeights;
   /** The gate; only layers with experts have one. */
   readonly router: Router | undefined;
+  /** Row of the placement; -1 for a dense layer. */
+  readonly row: number;
+  /** Rows that the workspace holds; experts with more of them take turns with it. */
+  readonly maxRows: number;
+  /** Called with the row and the tokens of each logical expert whenever the gate has chosen. */
+  readonly onExpertLoad: ((row: number, counts: Int32Array) => void) | undefined;
 }
 
 /** The stages of one layer. */
@@ -62,6 +68,7 @@ abstract class BaseLayer {
   }
 
   attention(step: StepState): void {
+    if (step.tokens === 0) return;
     const { residual, normed } = step.workspace;
     this.selfAttention.run(step);
     this.projector.kernels.rmsNorm(
@@ -78,6 +85,7 @@ abstract class BaseLayer {
   /** Adds an MLP that every token passes. */
   protected addMlp(kind: 'dense' | 'shared', weights: MlpWeights, step: StepState): void {
     const { workspace, tokens } = step;
+    if (tokens === 0) return;
     const activation = gatedActivation(this.projector, kind, weights, workspace.normed, tokens, workspace);
     this.projector.addProjected(kind, weights.down, activation, workspace.residual, tokens, workspace.update);
   }
@@ -108,6 +116,9 @@ class ExpertLayer extends BaseLayer implements LayerStages {
   readonly kind = 'experts';
   private readonly moe: MoeWeights;
   private readonly router: Router;
+  private readonly row: number;
+  private readonly maxRows: number;
+  private readonly onExpertLoad: ((row: number, counts: Int32Array) => void) | undefined;
   private readonly requests: WeakMap<StepState, DispatchRequest> = new WeakMap();
   private readonly received: WeakMap<StepState, ReceivedRows> = new WeakMap();
   private readonly routing: WeakMap<StepState, RoutingBuffers> = new WeakMap();
@@ -116,20 +127,28 @@ class ExpertLayer extends BaseLayer implements LayerStages {
     super(options);
     this.moe = moe;
     this.router = router;
+    this.row = options.row;
+    this.maxRows = options.maxRows;
+    this.onExpertLoad = options.onExpertLoad;
   }
 
   gate(step: StepState): void {
-    const { normed, routerLogits } = step.workspace;
+    const { normed, routerLogits, expertCounts } = step.workspace;
+    if (step.tokens === 0) {
+      expertCounts.fill(0);
+      return;
+    }
     // The router always runs in float32, also where activations are rounded or quantised: its margins are small.
     this.projector.kernels.linear(this.moe.router, normed, routerLogits, step.tokens);
     this.router.routeInto(routerLogits, step.tokens, this.buffers(step));
+    this.onExpertLoad?.(this.row, expertCounts);
   }
 
   dispatchSend(step: StepState): void {
     let request = this.requests.get(step);
     if (request === undefined) {
       const { normed, expertIds, expertWeights, expertCounts } = step.workspace;
-      request = { hidden: normed, tokens: 0, expertIds, expertWeights, expertCounts };
+      request = { layer: this.row, hidden: normed, tokens: 0, expertIds, expertWeights, expertCounts };
       this.requests.set(step, request);
     }
     request.tokens = step.tokens;
@@ -149,12 +168,28 @@ class ExpertLayer extends BaseLayer implements LayerStages {
     for (let expert = 0; expert < rows.experts; expert++) {
       const first = offsets[expert]!;
       const count = offsets[expert + 1]! - first;
-      if (count === 0) continue;
-      const weights = this.moe.experts[expert]!;
-      const input = rows.inputs.from(first);
-      const activation = gatedActivation(this.projector, 'expert', weights, input, count, step.workspace);
-      this.projector.project('expert', weights.down, activation, rows.outputs.from(first), count);
+      for (let done = 0; done < count; done += this.maxRows) {
+        this.runExpert(
+          this.moe.experts[expert]!,
+          rows,
+          first + done,
+          Math.min(this.maxRows, count - done),
+          step,
+        );
+      }
     }
+  }
+
+  private runExpert(
+    weights: MlpWeights,
+    rows: ReceivedRows,
+    first: number,
+    count: number,
+    { workspace }: StepState,
+  ): void {
+    const input = rows.inputs.from(first);
+    const activation = gatedActivation(this.projector, 'expert', weights, input, count, workspace);
+    this.projector.project('expert', weights.down, activation, rows.outputs.from(first), count);
   }
 
   combineSend(step: StepState): void {

@@ -1,26 +1,31 @@
 import type { Checkpoint } from '@moestack/fp8';
 import { openCheckpoint } from '@moestack/fp8/node';
-import { Arena, Kernels } from '@moestack/kernels';
+import { Arena, Kernels, packedLike, type WeightFormat } from '@moestack/kernels';
 import { createRouter } from '@moestack/routing';
 import { AbsorbedAttention } from './absorbed-attention.js';
 import { arenaBytes } from './arena-size.js';
 import { Attention, type AttentionContext } from './attention.js';
 import type { DeepseekConfig } from './config.js';
-import { dimensionsOf, routerConfigOf } from './dimensions.js';
+import { type Dimensions, dimensionsOf, routerConfigOf } from './dimensions.js';
+import { EmulatedExchange } from './emulated-exchange.js';
 import { LocalExpertExchange } from './expert-exchange.js';
+import { ExpertPlacement } from './expert-placement.js';
+import type { ExchangeSizes } from './expert-rows.js';
 import { LatentCache } from './kv-cache.js';
 import { createLayerStages } from './layer-stages.js';
 import { NaiveAttention } from './naive-attention.js';
+import { openParallelExchange } from './parallel-exchange.js';
+import { type ExpertLayout, expertRows, resolveExpertLayout, slotsOf } from './parallel-options.js';
 import { type AttentionMode, residentFormat } from './precision.js';
 import { Projector } from './projector.js';
 import { readConfig } from './read-config.js';
 import { resolveModes } from './resolve-modes.js';
 import { fillCosSin, ropeTables } from './rope.js';
 import { ModelRuntime } from './runtime.js';
-import { limitsOf, type ModelRuntimeOptions } from './runtime-options.js';
+import { badOption, limitsOf, type ModelRuntimeOptions } from './runtime-options.js';
 import type { BatchLimits } from './step-batch.js';
-import { checkTensors, type TensorSpec, tensorPlan } from './tensor-plan.js';
-import { loadWeights } from './weights.js';
+import { allExperts, checkTensors, type TensorSpec, tensorPlan } from './tensor-plan.js';
+import { type LayerWeights, loadWeights, type MlpWeights } from './weights.js';
 import { createWorkspace } from './workspace.js';
 
 /**
@@ -41,19 +46,30 @@ export async function openRuntime(path: string, options: ModelRuntimeOptions): P
   }
 }
 
+/** How long a rank that has loaded its share waits for the others. */
+const LOADING_SECONDS = 600;
+
 async function buildRuntime(
   config: DeepseekConfig,
   limits: BatchLimits,
   checkpoint: Checkpoint,
   options: ModelRuntimeOptions,
 ): Promise<ModelRuntime> {
-  const plan = tensorPlan(config);
-  const checkpointBytes = checkTensors(checkpoint, plan);
-  const modes = await resolveModes(options, config, checkpoint, plan);
   const d = dimensionsOf(config);
+  const { parallel } = options;
+  const share = expertShare(options, config, d);
+  const complete = tensorPlan(config);
+  // Every rank checks the whole checkpoint, so that all refuse the same ones.
+  let checkpointBytes = checkTensors(checkpoint, complete);
+  const modes = await resolveModes(options, config, checkpoint, complete);
+  const plan = parallel === undefined ? complete : tensorPlan(config, share.expertsOf);
+  if (plan !== complete) checkpointBytes = checkTensors(checkpoint, plan);
   const formatOf = (spec: TensorSpec) =>
     residentFormat(modes.precision, spec.role, checkpoint.info(spec.name).dtype);
-  const arena = Arena.create({ maximumBytes: arenaBytes(plan, formatOf, d, limits) });
+  const spares = spareTensors(complete, share.spareSlots, formatOf);
+  const arena = Arena.create({
+    maximumBytes: arenaBytes([...plan, ...spares], formatOf, d, limits, share.sizes),
+  });
   const kernels = new Kernels(arena);
   const weights = await loadWeights({
     checkpoint,
@@ -61,6 +77,7 @@ async function buildRuntime(
     plan,
     kernels,
     precision: modes.precision,
+    expertsOf: share.expertsOf,
     totalBytes: checkpointBytes,
     onProgress: options.onProgress,
     signal: options.signal,
@@ -68,6 +85,7 @@ async function buildRuntime(
   const projector = new Projector(kernels, modes.precision, modes.w8a8Scale);
   const context = createAttentionContext(config, limits, projector, modes.attention);
   const router = d.experts > 0 ? createRouter(routerConfigOf(config)) : undefined;
+  const rows = expertRows(config);
   const layers = weights.layers.map((layer, index) =>
     createLayerStages({
       dimensions: d,
@@ -75,22 +93,106 @@ async function buildRuntime(
       attention: new Attention(context, layer.attention, index),
       weights: layer,
       router,
+      row: rows[index]!,
+      maxRows: limits.maxBatchTokens,
+      onExpertLoad: options.onExpertLoad,
     }),
   );
+  const workspace = createWorkspace(arena, d, limits);
   const sizes = { hidden: d.hidden, topK: d.topK, experts: d.experts, maxTokens: limits.maxBatchTokens };
-  return new ModelRuntime({
-    config,
-    dimensions: d,
-    limits,
-    kernels,
-    projector,
-    weights,
-    layers,
-    cache: context.cache,
-    workspace: createWorkspace(arena, d, limits),
-    exchange: new LocalExpertExchange(kernels, sizes),
-    checkpointBytes,
-  });
+  const { layout } = share;
+  const wait = {
+    timeoutSeconds: LOADING_SECONDS,
+    ...(options.signal !== undefined && { signal: options.signal }),
+  };
+  const parts = { config, dimensions: d, limits, kernels, projector, weights, layers };
+  const common = { ...parts, cache: context.cache, workspace, checkpointBytes };
+  if (parallel !== undefined && layout !== undefined && share.sizes !== undefined) {
+    const over = await openParallelExchange(kernels, parallel.communicator, layout, share.sizes, wait);
+    const placement = new ExpertPlacement({
+      communicator: await parallel.communicator.dup(wait),
+      plan: layout.plan,
+      selector: over.selector,
+      experts: weights.layers.flatMap(({ moe }) => (moe === undefined ? [] : [moe.experts])),
+      spares: spareExperts(weights.layers, share.spareSlots, arena),
+    });
+    return new ModelRuntime({ ...common, exchange: over.exchange, dispatcher: over.dispatcher, placement });
+  }
+  const exchange =
+    layout !== undefined && options.emulate !== undefined
+      ? new EmulatedExchange(kernels, sizes, layout, options.emulate)
+      : new LocalExpertExchange(kernels, sizes);
+  return new ModelRuntime({ ...common, exchange, dispatcher: undefined, placement: undefined });
+}
+
+/** The experts that this rank holds, and how those of all ranks are laid out. */
+interface ExpertShare {
+  readonly expertsOf: (layer: number) => Int32Array;
+  readonly layout: ExpertLayout | undefined;
+  /** Sizes of the exchange between ranks, if there is one. */
+  readonly sizes: ExchangeSizes | undefined;
+  readonly spareSlots: number;
+}
+
+function expertShare(options: ModelRuntimeOptions, config: DeepseekConfig, d: Dimensions): ExpertShare {
+  const { parallel, emulate } = options;
+  if (parallel !== undefined && emulate !== undefined) {
+    throw badOption('emulate', 'together with parallel', 'one of the two');
+  }
+  const all = allExperts(config);
+  if (parallel !== undefined) {
+    const { topology, rank, size } = parallel.communicator;
+    const layout = resolveExpertLayout(parallel, config, d, { ranks: size, nodes: topology.nodes });
+    const { slotsPerRank } = layout;
+    const { hidden, topK } = d;
+    const { spareSlots = 0 } = parallel;
+    if (!Number.isInteger(spareSlots) || spareSlots < 0 || spareSlots > slotsPerRank) {
+      throw badOption('spareSlots', spareSlots, `a whole number up to the ${slotsPerRank} slots of a rank`);
+    }
+    return {
+      expertsOf: (layer) => slotsOf(layout, rank, layer),
+      layout,
+      spareSlots,
+      sizes: { hidden, topK, ranks: size, slotsPerRank, maxTokens: options.maxBatchTokens },
+    };
+  }
+  const layout =
+    emulate === undefined
+      ? undefined
+      : resolveExpertLayout(emulate, config, d, { ranks: emulate.ranks, nodes: emulate.nodes ?? 1 });
+  return { expertsOf: () => all, layout, sizes: undefined, spareSlots: 0 };
+}
+
+const ROUTED = /\.mlp\.experts\.\d+\./;
+
+/** Tensors of `count` more experts, for memory's sake; any expert of any layer must fit into their place. */
+function spareTensors(
+  plan: readonly TensorSpec[],
+  count: number,
+  formatOf: (spec: TensorSpec) => WeightFormat,
+): TensorSpec[] {
+  if (count === 0) return [];
+  const routed = plan.filter((spec) => ROUTED.test(spec.name));
+  const one = routed.slice(0, 3);
+  for (const [i, spec] of routed.entries()) {
+    if (formatOf(spec) === formatOf(one[i % 3]!)) continue;
+    throw badOption(
+      'spareSlots',
+      count,
+      `0, since ${spec.name} is stored in another type than ${one[i % 3]!.name}`,
+    );
+  }
+  return Array.from({ length: count }, () => one).flat();
+}
+
+function spareExperts(layers: readonly LayerWeights[], count: number, arena: Arena): MlpWeights[] {
+  const like = layers.find(({ moe }) => moe !== undefined)?.moe?.experts[0];
+  if (like === undefined) return [];
+  return Array.from({ length: count }, () => ({
+    gate: packedLike(like.gate, arena),
+    up: packedLike(like.up, arena),
+    down: packedLike(like.down, arena),
+  }));
 }
 
 function createAttentionContext(

@@ -1,5 +1,7 @@
 import type { DeepseekConfig } from './config.js';
+import type { EmulatedRanks } from './emulated-exchange.js';
 import { ModelError } from './errors.js';
+import type { ExpertRoutingOptions, ParallelOptions } from './parallel-options.js';
 import type { AttentionMode, Precision, W8A8Scale } from './precision.js';
 import type { BatchLimits } from './step-batch.js';
 
@@ -23,6 +25,12 @@ export interface ModelRuntimeOptions {
   readonly maxSequences: number;
   /** Longest sequence; default and upper bound: the model's position range, and what the blocks hold. */
   readonly maxContextTokens?: number;
+  /** Experts over several ranks; collective. Default: all of them on this one. */
+  readonly parallel?: ParallelOptions;
+  /** On one rank, the roundings and the order of additions that experts over several ranks bring. Not together with `parallel`. */
+  readonly emulate?: ExpertRoutingOptions & EmulatedRanks;
+  /** Called after each gate with the layer's number among those with experts and the tokens of each logical expert; fits `ExpertLoadRecorder.recordLogical`. */
+  readonly onExpertLoad?: (layer: number, counts: Int32Array) => void;
   readonly onProgress?: (progress: { loadedBytes: number; totalBytes: number }) => void;
   readonly signal?: AbortSignal;
 }

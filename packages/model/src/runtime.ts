@@ -1,8 +1,10 @@
+import type { DispatchCounters, DispatcherBase, WaitOptions } from '@moestack/collectives';
 import type { Kernels } from '@moestack/kernels';
 import type { DeepseekConfig } from './config.js';
 import type { Dimensions } from './dimensions.js';
 import { ModelError } from './errors.js';
 import type { ExpertExchange } from './expert-exchange.js';
+import type { ExpertPlacement } from './expert-placement.js';
 import type { LatentCache } from './kv-cache.js';
 import type { LayerStages } from './layer-stages.js';
 import type { Projector } from './projector.js';
@@ -30,6 +32,9 @@ export interface RuntimeParts {
   readonly workspace: Workspace;
   readonly exchange: ExpertExchange;
   readonly checkpointBytes: number;
+  /** What carries tokens between ranks, if there are several. */
+  readonly dispatcher: DispatcherBase | undefined;
+  readonly placement: ExpertPlacement | undefined;
 }
 
 const NO_BATCH: StepBatch = {
@@ -90,39 +95,43 @@ export class ModelRuntime {
   /**
    * Runs the new tokens of every sequence and writes them to the cache.
    *
+   * With experts over several ranks every rank makes the same number of calls, those without tokens with empty batches; it blocks until the other ranks have done
+   * their part, so ranks of one thread call {@link ModelRuntime.forwardAsync}.
+   *
    * @returns logits `[sequences, vocab]` of each sequence's last token: a view that the next call overwrites.
    * @throws ModelError before anything changes, if the batch does not fit this runtime.
    */
   forward(batch: StepBatch): Float32Array {
     this.runLayers(batch);
-    const { hidden } = this.parts.dimensions;
-    const { lastHidden, residual, logits } = this.parts.workspace;
-    const from = residual.byteOffset / 4;
-    const to = lastHidden.byteOffset / 4;
-    for (let s = 0; s < batch.sequences; s++) {
-      const start = from + (batch.tokenOffsets[s + 1]! - 1) * hidden;
-      this.memory.copyWithin(to + s * hidden, start, start + hidden);
+    return this.lastLogits(batch);
+  }
+
+  /**
+   * {@link ModelRuntime.forward}, or with `all` {@link ModelRuntime.forwardAll}, for ranks that share a thread and event loops that must keep turning:
+   * waits for other ranks through promises.
+   */
+  async forwardAsync(
+    batch: StepBatch,
+    options: WaitOptions & { readonly all?: boolean } = {},
+  ): Promise<Float32Array> {
+    const tokens = this.begin(batch);
+    const { all = false, ...wait } = options;
+    const { exchange } = this.step;
+    if (this.hasWork(tokens)) {
+      for (const layer of this.layers) {
+        this.sendTokens(layer);
+        if (layer.kind === 'experts') await exchange.ready(wait);
+        this.sendResults(layer);
+        if (layer.kind === 'experts') await exchange.ready(wait);
+        layer.combineReceive(this.step);
+      }
     }
-    this.project(batch.sequences);
-    return logits;
+    return all ? this.allLogits(tokens) : this.lastLogits(batch);
   }
 
   /** Like {@link ModelRuntime.forward} with logits `[tokens, vocab]` of every new token, in an array of their own. */
   forwardAll(batch: StepBatch): Float32Array {
-    const tokens = this.runLayers(batch);
-    const { hidden, vocabulary } = this.parts.dimensions;
-    const { lastHidden, residual, logits } = this.parts.workspace;
-    const all = new Float32Array(tokens * vocabulary);
-    const tile = logitRows(this.limits);
-    const to = lastHidden.byteOffset / 4;
-    for (let row = 0; row < tokens; row += tile) {
-      const rows = Math.min(tile, tokens - row);
-      const start = residual.byteOffset / 4 + row * hidden;
-      this.memory.copyWithin(to, start, start + rows * hidden);
-      this.project(rows);
-      all.set(logits.subarray(0, rows * vocabulary), row * vocabulary);
-    }
-    return all;
+    return this.allLogits(this.runLayers(batch));
   }
 
   /** Copies what `count` blocks hold in all layers: `count * blockBytes` bytes, block after block. */
@@ -146,12 +155,64 @@ export class ModelRuntime {
     return view;
   }
 
-  /** Ends the use of this runtime. Its memory is freed when the last view of it is gone. */
-  close(): void {
+  /** What this rank has exchanged with others: tokens to experts and back; undefined on a rank that holds all experts. */
+  get exchangeCounters(): DispatchCounters | undefined {
+    return this.parts.dispatcher?.counters;
+  }
+
+  /** Rows that this rank's experts have computed for all ranks so far, of all layers; 0 on a rank that holds all experts. */
+  get computedRows(): number {
+    return this.parts.dispatcher?.expertLoad.reduce((sum, rows) => sum + rows, 0) ?? 0;
+  }
+
+  /** Where the experts live, and how that changes while steps run; undefined on a rank that holds all experts. */
+  get placement(): ExpertPlacement | undefined {
+    return this.parts.placement;
+  }
+
+  /**
+   * Ends the use of this runtime; over several ranks it resolves when all have closed. Its memory is freed when the last view of it is gone; the communicator
+   * stays open.
+   */
+  async close(): Promise<void> {
+    if (this.closed) return;
     this.closed = true;
+    await this.parts.dispatcher?.close();
+    this.parts.placement?.close();
   }
 
   private runLayers(batch: StepBatch): number {
+    const tokens = this.begin(batch);
+    if (!this.hasWork(tokens)) return tokens;
+    const { layers, step } = this;
+    for (let i = 0; i < layers.length; i++) {
+      const layer = layers[i]!;
+      this.sendTokens(layer);
+      this.sendResults(layer);
+      layer.combineReceive(step);
+    }
+    return tokens;
+  }
+
+  /** Ranks without tokens still run their experts for the others. */
+  private hasWork(tokens: number): boolean {
+    return tokens > 0 || this.step.exchange.spansRanks;
+  }
+
+  private sendTokens(layer: LayerStages): void {
+    layer.attention(this.step);
+    layer.gate(this.step);
+    layer.dispatchSend(this.step);
+  }
+
+  private sendResults(layer: LayerStages): void {
+    layer.dispatchReceive(this.step);
+    layer.experts(this.step);
+    layer.combineSend(this.step);
+  }
+
+  /** Checks a batch and puts its tokens into the residual stream. */
+  private begin(batch: StepBatch): number {
     this.requireOpen();
     const tokens = checkBatch(batch, this.limits);
     const { step } = this;
@@ -163,18 +224,38 @@ export class ModelRuntime {
     copyBlockTables(batch, this.limits.blockSizeTokens, step.blockTableStride, workspace.blockTables);
     weights.embedding.lookup(batch.tokens, tokens, workspace.residual);
     projector.round(workspace.residual, tokens * dimensions.hidden);
-    const { layers } = this;
-    for (let i = 0; i < layers.length; i++) {
-      const layer = layers[i]!;
-      layer.attention(step);
-      layer.gate(step);
-      layer.dispatchSend(step);
-      layer.dispatchReceive(step);
-      layer.experts(step);
-      layer.combineSend(step);
-      layer.combineReceive(step);
-    }
     return tokens;
+  }
+
+  /** Logits of each sequence's last token. */
+  private lastLogits(batch: StepBatch): Float32Array {
+    const { hidden } = this.parts.dimensions;
+    const { lastHidden, residual, logits } = this.parts.workspace;
+    const from = residual.byteOffset / 4;
+    const to = lastHidden.byteOffset / 4;
+    for (let s = 0; s < batch.sequences; s++) {
+      const start = from + (batch.tokenOffsets[s + 1]! - 1) * hidden;
+      this.memory.copyWithin(to + s * hidden, start, start + hidden);
+    }
+    this.project(batch.sequences);
+    return logits;
+  }
+
+  /** Logits of every new token. */
+  private allLogits(tokens: number): Float32Array {
+    const { hidden, vocabulary } = this.parts.dimensions;
+    const { lastHidden, residual, logits } = this.parts.workspace;
+    const all = new Float32Array(tokens * vocabulary);
+    const tile = logitRows(this.limits);
+    const to = lastHidden.byteOffset / 4;
+    for (let row = 0; row < tokens; row += tile) {
+      const rows = Math.min(tile, tokens - row);
+      const start = residual.byteOffset / 4 + row * hidden;
+      this.memory.copyWithin(to, start, start + rows * hidden);
+      this.project(rows);
+      all.set(logits.subarray(0, rows * vocabulary), row * vocabulary);
+    }
+    return all;
   }
 
   /** Logits of the first `rows` rows of `lastHidden`. */

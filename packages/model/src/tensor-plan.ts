@@ -17,8 +17,13 @@ export interface TensorSpec {
 /**
  * Every tensor of the network under its Hugging Face name, in the order in which it runs. Layers from
  * `num_hidden_layers` on (multi-token prediction) are not part of it.
+ *
+ * @param expertsOf - the routed experts of a layer that are wanted, default all; one that is named twice is there twice.
  */
-export function tensorPlan(config: DeepseekConfig): TensorSpec[] {
+export function tensorPlan(
+  config: DeepseekConfig,
+  expertsOf: (layer: number) => Iterable<number> = () => allExperts(config),
+): TensorSpec[] {
   const d = dimensionsOf(config);
   const plan: TensorSpec[] = [];
   const add = (
@@ -59,12 +64,17 @@ export function tensorPlan(config: DeepseekConfig): TensorSpec[] {
     }
     add(`${prefix}.mlp.gate.weight`, 'router', d.experts, d.hidden);
     if (d.hasCorrectionBias) vector(`${prefix}.mlp.gate.e_score_correction_bias`, d.experts);
-    for (let expert = 0; expert < d.experts; expert++) mlp(`${prefix}.mlp.experts.${expert}`, d.expertWidth);
+    for (const expert of expertsOf(layer)) mlp(`${prefix}.mlp.experts.${expert}`, d.expertWidth);
     if (d.sharedWidth > 0) mlp(`${prefix}.mlp.shared_experts`, d.sharedWidth);
   }
   vector('model.norm.weight', d.hidden);
   if (!config.tie_word_embeddings) add('lm_head.weight', 'head', d.vocabulary, d.hidden);
   return plan;
+}
+
+/** Ids of all routed experts. */
+export function allExperts(config: DeepseekConfig): Int32Array {
+  return Int32Array.from({ length: config.n_routed_experts ?? 0 }, (_, expert) => expert);
 }
 
 const DTYPES: readonly string[] = ['BF16', 'F32', 'F8_E4M3'];

@@ -34,7 +34,8 @@ export interface AttentionWeights {
 export interface MoeWeights {
   readonly router: Weight;
   readonly bias: Float32Array | undefined;
-  readonly experts: readonly MlpWeights[];
+  /** Routed experts by slot of this rank: by id where one rank holds all. */
+  readonly experts: MlpWeights[];
   readonly shared: MlpWeights | undefined;
 }
 
@@ -60,6 +61,8 @@ export interface LoadWeightsOptions {
   readonly plan: readonly TensorSpec[];
   readonly kernels: Kernels;
   readonly precision: Precision;
+  /** Experts of this rank by slot, for a layer with experts. */
+  readonly expertsOf: (layer: number) => Int32Array;
   readonly totalBytes: number;
   readonly onProgress?: ((progress: { loadedBytes: number; totalBytes: number }) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -113,7 +116,7 @@ class WeightLoader {
       },
       mlpNorm: await this.vector(`${prefix}.post_attention_layernorm.weight`),
       mlp: moe ? undefined : await this.mlp(`${prefix}.mlp`),
-      moe: moe ? await this.moe(`${prefix}.mlp`) : undefined,
+      moe: moe ? await this.moe(`${prefix}.mlp`, this.options.expertsOf(layer)) : undefined,
     };
   }
 
@@ -161,15 +164,14 @@ class WeightLoader {
     };
   }
 
-  private async moe(prefix: string): Promise<MoeWeights> {
+  private async moe(prefix: string, slots: Int32Array): Promise<MoeWeights> {
     const d = dimensionsOf(this.options.config);
     const router = await this.weight(`${prefix}.gate.weight`);
     const bias = d.hasCorrectionBias
       ? await this.vector(`${prefix}.gate.e_score_correction_bias`)
       : undefined;
     const experts: MlpWeights[] = [];
-    for (let expert = 0; expert < d.experts; expert++)
-      experts.push(await this.mlp(`${prefix}.experts.${expert}`));
+    for (const expert of slots) experts.push(await this.mlp(`${prefix}.experts.${expert}`));
     const shared = d.sharedWidth > 0 ? await this.mlp(`${prefix}.shared_experts`) : undefined;
     return { router, bias, experts, shared };
   }

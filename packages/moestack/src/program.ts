@@ -21,6 +21,7 @@ Examples:
   $ moestack serve
   $ moestack serve --port 0 --json
   $ moestack serve --model ./DeepSeek-tiny --context 4096 --max-batch 16
+  $ moestack serve --prefill-ranks 2 --decode-ranks 4 --rebalance-seconds 600
   $ curl -s http://127.0.0.1:8000/v1/completions -H 'content-type: application/json' \\
       -d '{"prompt":"The people of the United States","max_tokens":48}'`;
 
@@ -108,6 +109,26 @@ function createProgram(environment: CliEnvironment, reporter: Reporter, signal: 
       ]),
     )
     .option('--mixed', 'prefill and decode in one rank: half the memory')
+    .option(
+      '--prefill-ranks <n>',
+      'threads that share the prompts and their experts (default: 1)',
+      integer(1, 64),
+    )
+    .option(
+      '--decode-ranks <n>',
+      'threads that share the decoding and its experts (default: 1)',
+      integer(1, 64),
+    )
+    .option(
+      '--redundant-experts <n>',
+      'further expert slots of each stage of several ranks (default: 0)',
+      integer(0, 4096),
+    )
+    .option(
+      '--rebalance-seconds <n>',
+      'move experts between ranks this often, as the load says (default: never)',
+      integer(1, 86_400),
+    )
     .option('--max-body-bytes <n>', 'longest request body (default: 8388608)', integer(1, 2 ** 30))
     .option(
       '--drain-seconds <n>',

@@ -78,6 +78,33 @@ describe('moestack serve', () => {
     });
   });
 
+  it('answers from several ranks what it answers from one, and moves experts meanwhile', async () => {
+    const one = await serve();
+    const several = await serve(
+      ...['--prefill-ranks', '2', '--decode-ranks', '2', '--redundant-experts', '2'],
+      ...['--rebalance-seconds', '1'],
+    );
+    await several.line(/ranks: 2 x prefill and 2 x decode/);
+    const ask = async (client: OpenAI, subject: string) => {
+      const body = {
+        model: 'tiny-moe',
+        prompt: `In those days the ${subject}`,
+        max_tokens: 24,
+        temperature: 0,
+      };
+      return (await client.completions.create(body)).choices[0]?.text;
+    };
+    const subjects = ['people', 'King', 'ship', 'law'];
+    const expected = await Promise.all(subjects.map((subject) => ask(one.client, subject)));
+    const moved = () => several.stdout.concat(several.stderr).some((line) => /moved \d+ experts/.test(line));
+    do {
+      const answers = await Promise.all(subjects.map((subject) => ask(several.client, subject)));
+      expect(answers).toEqual(expected);
+    } while (!moved());
+    several.child.kill('SIGTERM');
+    expect(await several.exited).toEqual([0, null]);
+  });
+
   it('writes only JSON with --json', async () => {
     const { stdout, child, exited, stderr } = await serve('--json', '--name', 'mine');
     child.kill('SIGINT');

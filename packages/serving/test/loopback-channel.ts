@@ -10,6 +10,7 @@ export class LoopbackChannel implements StageChannel {
   readonly name: string;
   readonly stepShape: StepBufferShape;
   readonly weightBytes = 0;
+  readonly ranks = 1;
   readonly blockBytes = 16;
   /** Set to make the next step fail. */
   failNext: Error | undefined;
@@ -31,6 +32,16 @@ export class LoopbackChannel implements StageChannel {
   listen(onMessage: (message: FromWorker) => void, onCrash: (error: ServingError) => void): void {
     this.#onMessage = onMessage;
     this.#onCrash = onCrash;
+  }
+
+  rankOf(): number {
+    return 0;
+  }
+
+  forget(): void {}
+
+  postTo(_rank: number, message: ToWorker): void {
+    this.post(message);
   }
 
   post(message: ToWorker): void {

@@ -3,6 +3,7 @@ import {
   createEmbeddedBackend,
   type EmbeddedBackend,
   type EmbeddedOptions,
+  type StageRebalance,
 } from '@moestack/serving/embedded';
 import { tinyMoe } from '@moestack/tiny-moe';
 import { LoadProgress } from '../load-progress.js';
@@ -21,6 +22,10 @@ export interface ServeOptions {
   readonly context?: number;
   readonly precision?: NonNullable<EmbeddedOptions['precision']>;
   readonly mixed?: boolean;
+  readonly prefillRanks?: number;
+  readonly decodeRanks?: number;
+  readonly redundantExperts?: number;
+  readonly rebalanceSeconds?: number;
   readonly maxBodyBytes?: number;
   readonly drainSeconds: number;
 }
@@ -32,7 +37,7 @@ export interface ServeOptions {
  */
 export async function serve(options: ServeOptions, reporter: Reporter, signal: AbortSignal): Promise<void> {
   const progress = new LoadProgress(reporter);
-  const { backend, serving } = await load(options, progress, signal).finally(() => progress.stop());
+  const { backend, serving } = await load(options, progress, reporter, signal).finally(() => progress.stop());
   try {
     const gateway = serving.createGateway({
       backend,
@@ -53,7 +58,7 @@ export async function serve(options: ServeOptions, reporter: Reporter, signal: A
       `listening on ${server.url}`,
     ]);
     const contextTokens = card?.contextTokens ?? 0;
-    const ranks = backend.metrics().stages?.map((stage) => stage.stage) ?? [];
+    const ranks = backend.metrics().stages?.map((stage) => rankName(stage.stage, options)) ?? [];
     const curl = curlLine(server.url, model);
     reporter.result(
       { event: 'serving', model, contextTokens, ranks, weightBytes: backend.weightBytes, curl },
@@ -78,11 +83,12 @@ export async function serve(options: ServeOptions, reporter: Reporter, signal: A
 async function load(
   options: ServeOptions,
   progress: LoadProgress,
+  reporter: Reporter,
   signal: AbortSignal,
 ): Promise<{ backend: EmbeddedBackend; serving: typeof import('@moestack/serving') }> {
   const inVain = new AbortController();
   const either = AbortSignal.any([signal, inVain.signal]);
-  const loading = createEmbeddedBackend(embeddedOptions(options, progress, either));
+  const loading = createEmbeddedBackend(embeddedOptions(options, progress, reporter, either));
   // It may fail while the gateway is still being imported, before anyone waits for it.
   loading.catch(() => undefined);
   try {
@@ -102,6 +108,7 @@ async function load(
 function embeddedOptions(
   options: ServeOptions,
   progress: LoadProgress,
+  reporter: Reporter,
   signal: AbortSignal,
 ): EmbeddedOptions {
   const name = options.name ?? (options.model === undefined ? 'tiny-moe' : undefined);
@@ -109,14 +116,39 @@ function embeddedOptions(
     modelDirectory: options.model ?? tinyMoe,
     stages: options.mixed === true ? 'mixed' : 'split',
     onProgress: (report) => progress.update(report),
+    onRebalance: (result) =>
+      reporter.note(
+        { event: 'rebalanced', ...rebalanceNumbers(result) },
+        `${result.stage}: moved ${result.movedExperts} experts, highest over mean load of a rank ${result.imbalanceBefore.toFixed(2)} -> ${result.imbalanceAfter.toFixed(2)}`,
+      ),
     signal,
     ...(name !== undefined && { name }),
     ...(options.maxBatch !== undefined && { maxBatch: options.maxBatch }),
     ...(options.maxWaiting !== undefined && { maxWaiting: options.maxWaiting }),
     ...(options.kvBlocks !== undefined && { kvBlocks: options.kvBlocks }),
     ...(options.context !== undefined && { contextTokens: options.context }),
+    ...(options.prefillRanks !== undefined && { prefillRanks: options.prefillRanks }),
+    ...(options.decodeRanks !== undefined && { decodeRanks: options.decodeRanks }),
+    ...(options.redundantExperts !== undefined && { redundantExperts: options.redundantExperts }),
+    ...(options.rebalanceSeconds !== undefined && {
+      rebalance: {
+        periodSeconds: options.rebalanceSeconds,
+        minIntervalSeconds: options.rebalanceSeconds,
+        recorder: { bucketSeconds: Math.min(60, options.rebalanceSeconds / 5) },
+      },
+    }),
     ...(options.precision !== undefined && { precision: options.precision }),
   };
+}
+
+function rankName(stage: string, { prefillRanks = 1, decodeRanks = 1 }: ServeOptions): string {
+  const count = stage === 'prefill' ? prefillRanks : decodeRanks;
+  return count === 1 ? stage : `${count} x ${stage}`;
+}
+
+function rebalanceNumbers(result: StageRebalance) {
+  const { stage, layers, movedExperts, imbalanceBefore, imbalanceAfter } = result;
+  return { stage, layers, movedExperts, imbalanceBefore, imbalanceAfter };
 }
 
 function curlLine(url: string, model: string): string {

@@ -10,6 +10,7 @@ import type {
 } from '../backend.js';
 import { draining, promptTooLong, queueFull, ServingError, unknownModel } from '../errors.js';
 import type { Engine } from './engine.js';
+import type { ExpertBalancer, StageExperts, StageRebalance } from './expert-balancer.js';
 import type { EmbeddedBackend } from './options.js';
 import { promptParam } from './prompt.js';
 import type { PromptEncoder } from './prompt-encoder.js';
@@ -31,6 +32,8 @@ export interface EngineParts {
   readonly randomSeed: () => number;
   /** Bytes of weights that the ranks hold together. */
   readonly weightBytes: number;
+  /** Of the stages of several ranks. */
+  readonly balancers: readonly ExpertBalancer[];
 }
 
 const retryAfterSeconds = 1;
@@ -101,6 +104,14 @@ export class EngineBackend implements EmbeddedBackend {
     return this.#parts.engine.metrics();
   }
 
+  experts(): Promise<readonly StageExperts[]> {
+    return Promise.all(this.#parts.balancers.map((balancer) => balancer.report()));
+  }
+
+  rebalance(): Promise<readonly StageRebalance[]> {
+    return Promise.all(this.#parts.balancers.map((balancer) => balancer.rebalance()));
+  }
+
   health(): BackendHealth {
     const { failure } = this.#parts.engine;
     if (failure === undefined) return { status: 'ok' };
@@ -108,7 +119,8 @@ export class EngineBackend implements EmbeddedBackend {
   }
 
   close(): Promise<void> {
-    const { engine, encoder } = this.#parts;
+    const { engine, encoder, balancers } = this.#parts;
+    for (const balancer of balancers) balancer.fail(draining());
     this.#closing ??= Promise.all([engine.close(draining()), encoder.close()]).then(() => undefined);
     return this.#closing;
   }

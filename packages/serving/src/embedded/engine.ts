@@ -162,6 +162,7 @@ export class Engine {
     this.#running.delete(running.id);
     this.#ranks.names.forEach((_, stage) => {
       if (running.isKnownTo(stage)) this.#ranks.tell(stage, { type: 'release', id: running.id });
+      else this.#ranks.forget(stage, running.id);
     });
   }
 

@@ -1,3 +1,5 @@
 export { createEmbeddedBackend } from './create-embedded-backend.js';
+export type { StageExperts, StageRebalance } from './expert-balancer.js';
 export type { EmbeddedBackend, EmbeddedOptions } from './options.js';
+export type { RankExpertLoad } from './protocol.js';
 export type { LoadProgress } from './stage-worker.js';

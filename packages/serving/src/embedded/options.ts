@@ -1,9 +1,11 @@
 import { fileURLToPath } from 'node:url';
-import type { DeepseekConfig, Precision } from '@moestack/model';
+import type { DeepseekConfig, ExpertRoutingOptions, Precision } from '@moestack/model';
+import type { LiveRebalancerOptions, Plan } from '@moestack/placement';
 import type { SchedulerConfig } from '@moestack/scheduler';
 import type { Backend } from '../backend.js';
 import type { Clock } from '../clock.js';
 import { ServingError } from '../errors.js';
+import type { StageExperts, StageRebalance } from './expert-balancer.js';
 import type { LoadProgress } from './stage-worker.js';
 
 /** Options of {@link createEmbeddedBackend}. */
@@ -16,6 +18,20 @@ export interface EmbeddedOptions {
   readonly precision?: Precision;
   /** `split` (default): a prefill rank and a decode rank, each with its weights and KV pool. `mixed`: one rank for both. */
   readonly stages?: 'split' | 'mixed';
+  /** Ranks of the prefill stage, default 1: threads that share its prompts and its experts. Only with `split`. */
+  readonly prefillRanks?: number;
+  /** Ranks of the decode stage, or of the one stage of `mixed`; default 1. */
+  readonly decodeRanks?: number;
+  /** Where the experts of a stage of several ranks live, default: in order. A row for each layer with experts, a GPU for each rank. */
+  readonly placements?: { readonly prefill?: Plan; readonly decode?: Plan };
+  /** Slots of each stage of several ranks beyond one for each expert, rounded up so that ranks have equally many; default 0. */
+  readonly redundantExperts?: number;
+  /** What tokens travel as between ranks, default `f32`: then answers are those of one rank. */
+  readonly payload?: NonNullable<ExpertRoutingOptions['payload']>;
+  /** Moves experts between the ranks of a stage while it serves; default: only when {@link EmbeddedBackend.rebalance} is called. */
+  readonly rebalance?: LiveRebalancerOptions;
+  /** Called when experts have moved by themselves. */
+  readonly onRebalance?: (result: StageRebalance) => void;
   /** Most sequences that decode together; default 64. */
   readonly maxBatch?: number;
   /** Most requests that wait; more get 429. Default 256. */
@@ -40,16 +56,23 @@ export interface EmbeddedOptions {
 export interface EmbeddedBackend extends Backend {
   /** Bytes of weights that the ranks hold together. */
   readonly weightBytes: number;
+  /** Where the experts of each stage of several ranks live, and what they have done. */
+  experts(): Promise<readonly StageExperts[]>;
+  /** Places the experts of each stage of several ranks anew, by the tokens since the last time, while it serves. */
+  rebalance(): Promise<readonly StageRebalance[]>;
 }
 
 /** What the options mean for a given model. */
 export interface EngineSizes {
   readonly contextTokens: number;
   readonly scheduler: SchedulerConfig;
+  /** Ranks of each stage. */
+  readonly ranks: readonly number[];
 }
 
 const kvBudgetBytes = 2 ** 30;
 const maxCount = 2 ** 20;
+const maxRanks = 64;
 
 /**
  * Fills in the sizes.
@@ -63,6 +86,8 @@ export function engineSizes(options: EmbeddedOptions, config: DeepseekConfig): E
   const blockSizeTokens = count('blockSizeTokens', options.blockSizeTokens ?? 16, 1, 1024);
   const prefillTokens = count('prefillTokens', options.prefillTokens ?? 512, 1, maxCount);
   const contextTokens = count('contextTokens', options.contextTokens ?? positions, 1, positions);
+  const prefillRanks = count('prefillRanks', options.prefillRanks ?? 1, 1, maxRanks);
+  const decodeRanks = count('decodeRanks', options.decodeRanks ?? 1, 1, maxRanks);
   const perSequence = Math.ceil(contextTokens / blockSizeTokens);
   const latentDims = config.kv_lora_rank + config.qk_rope_head_dim;
   const blockBytes = config.num_hidden_layers * blockSizeTokens * latentDims * 4;
@@ -83,12 +108,14 @@ export function engineSizes(options: EmbeddedOptions, config: DeepseekConfig): E
       tokenBudget,
       maxSequences: maxBatch,
     };
-    return { contextTokens, scheduler: { ...base, stages: [stage] } };
+    if (prefillRanks > 1) throw badOption('prefillRanks', prefillRanks, "1 with stages 'mixed'");
+    return { contextTokens, ranks: [decodeRanks], scheduler: { ...base, stages: [stage] } };
   }
   const prefillSequences = Math.min(maxBatch, 16);
   const prefillBlocks = Math.max(perSequence, Math.min(prefillSequences * perSequence, kvBlocks));
   return {
     contextTokens,
+    ranks: [prefillRanks, decodeRanks],
     scheduler: {
       ...base,
       stages: [
@@ -115,7 +142,12 @@ export function directoryPath(directory: string | URL): string {
   }
 }
 
-function count(name: string, value: number, minimum: number, maximum: number): number {
+/**
+ * A whole number from `minimum` to `maximum`.
+ *
+ * @throws {@link ServingError} `serving/bad-options`.
+ */
+export function count(name: string, value: number, minimum: number, maximum: number): number {
   if (Number.isInteger(value) && value >= minimum && value <= maximum) return value;
   throw badOption(name, value, `a whole number from ${minimum} to ${maximum}`);
 }

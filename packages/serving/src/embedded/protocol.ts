@@ -1,4 +1,11 @@
-import type { ModelRuntimeOptions, SamplingPolicy, TokenLogprobs } from '@moestack/model';
+import type { WorkerHandle } from '@moestack/collectives/worker';
+import type {
+  ExpertRoutingOptions,
+  ModelRuntimeOptions,
+  SamplingPolicy,
+  TokenLogprobs,
+} from '@moestack/model';
+import type { Plan } from '@moestack/placement';
 import type { EncodedError } from '@moestack/schemas/errors';
 import type { Prompt } from '../backend.js';
 import type { ServingErrorOptions } from '../errors.js';
@@ -6,7 +13,10 @@ import type { PromptLimits } from './prompt.js';
 import type { StepBufferShape } from './step-buffer.js';
 
 /** Options of a runtime that survive a message. */
-export type RuntimeOptions = Omit<ModelRuntimeOptions, 'onProgress' | 'signal'>;
+export type RuntimeOptions = Omit<
+  ModelRuntimeOptions,
+  'parallel' | 'emulate' | 'onExpertLoad' | 'onProgress' | 'signal'
+>;
 
 /** What a rank is started with. */
 export interface RankSetup {
@@ -16,6 +26,30 @@ export interface RankSetup {
   /** Tokens that end a text. */
   readonly eosIds: readonly number[];
   readonly stepShape: StepBufferShape;
+  /** The ranks that it shares the experts with. */
+  readonly group?: GroupSetup;
+}
+
+/** A rank's place among those that share the experts. */
+export interface GroupSetup {
+  readonly handle: WorkerHandle;
+  readonly routing: ExpertRoutingOptions;
+  readonly spareSlots: number;
+}
+
+/** What one rank's experts have done since it started. */
+export interface RankExpertLoad {
+  /** `[layers with experts, experts]`: tokens of this rank's sequences for each logical expert. */
+  readonly tokens: Float64Array;
+  /** Rows that its experts have computed for all ranks. */
+  readonly computedRows: number;
+  /** Token messages that it has received, those of its own included, and their bytes. */
+  readonly receivedMessages: number;
+  readonly receivedBytes: number;
+  /** Bytes of one expert's weights. */
+  readonly expertBytes: number;
+  /** Experts whose weights it has received from other ranks. */
+  readonly receivedExperts: number;
 }
 
 /** What the encoder of long prompts is started with. */
@@ -49,11 +83,18 @@ export type ToWorker =
   /** Makes a step buffer known under the next number. */
   | { type: 'buffer'; shared: SharedArrayBuffer }
   | { type: 'step'; buffer: number }
-  /** Sends blocks over the link, to be imported under `transfer`. */
-  | { type: 'export'; transfer: number; blocks: Int32Array }
-  /** Imports what the link brings under `transfer` into the blocks of a step buffer. */
-  | { type: 'import'; transfer: number; buffer: number }
-  | { type: 'link'; port: import('node:worker_threads').MessagePort };
+  /** Sends blocks over a link, to be imported under `transfer`. */
+  | { type: 'export'; link: number; transfer: number; blocks: Int32Array }
+  /** Imports what a link brings under `transfer` into the blocks of these sequences of a step buffer. */
+  | { type: 'import'; link: number; transfer: number; buffer: number; indices: Int32Array }
+  /** A connection to a rank of another stage, named by that rank. */
+  | { type: 'link'; link: number; port: import('node:worker_threads').MessagePort }
+  /** Asks for a {@link RankExpertLoad}. */
+  | { type: 'load' }
+  /** Brings the weights of one layer's new placement into spare slots, while steps go on. */
+  | { type: 'stage-experts'; row: number; plan: Plan }
+  /** Puts them in force; sent to all ranks between the same two steps. */
+  | { type: 'switch-experts' };
 
 /** Log-probabilities at one place of one request. */
 export interface PlacedLogprobs extends TokenLogprobs {
@@ -68,6 +109,8 @@ export type FromWorker =
   | { type: 'ready'; weightBytes: number; blockBytes: number }
   | { type: 'stepped'; buffer: number; logprobs?: PlacedLogprobs[] }
   | { type: 'imported'; buffer: number; bytes: number }
+  | { type: 'load'; load: RankExpertLoad }
+  | { type: 'experts-staged' }
   /** A step failed, or with `buffer` -1 the worker. */
   | { type: 'failed'; buffer: number; error: EncodedError };
 

@@ -63,6 +63,11 @@ export class RankStepEngine implements StepEngine {
     this.#stages[stage]!.channel.post(message);
   }
 
+  /** Forgets a request that a stage was never told of. */
+  forget(stage: number, id: number): void {
+    this.#stages[stage]!.channel.forget(id);
+  }
+
   /**
    * Runs one step. The plan must stay as it is until the promise settles.
    *
@@ -92,10 +97,29 @@ export class RankStepEngine implements StepEngine {
       target.channel.post({ type: 'step', buffer });
       return;
     }
-    const transfer = this.#transfers++;
-    const blocks = sourceBlocks(plan);
-    this.#stages[plan.sourceStage]!.channel.post({ type: 'export', transfer, blocks });
-    target.channel.post({ type: 'import', transfer, buffer });
+    this.#transfer(plan, buffer);
+  }
+
+  /** One message for each pair of ranks between which sequences move. */
+  #transfer(plan: StepPlan, buffer: number): void {
+    const source = this.#stages[plan.sourceStage]!.channel;
+    const target = this.#stages[plan.stage]!.channel;
+    const pairs = new Map<number, number[]>();
+    for (let i = 0; i < plan.sequences; i++) {
+      const id = plan.requestIds[i]!;
+      const pair = source.rankOf(id) * target.ranks + target.rankOf(id);
+      const indices = pairs.get(pair);
+      if (indices === undefined) pairs.set(pair, [i]);
+      else indices.push(i);
+    }
+    for (const [pair, indices] of pairs) {
+      const transfer = this.#transfers++;
+      const from = Math.floor(pair / target.ranks);
+      const to = pair % target.ranks;
+      const blocks = sourceBlocks(plan, indices);
+      source.postTo(from, { type: 'export', link: to, transfer, blocks });
+      target.postTo(to, { type: 'import', link: from, transfer, buffer, indices: Int32Array.from(indices) });
+    }
   }
 
   #receive(stage: number, message: FromWorker): void {
@@ -134,12 +158,12 @@ export class RankStepEngine implements StepEngine {
 }
 
 /** The blocks that a transfer takes from the source, sequence after sequence. */
-function sourceBlocks(plan: StepPlan): Int32Array {
+function sourceBlocks(plan: StepPlan, indices: readonly number[]): Int32Array {
   let total = 0;
-  for (let i = 0; i < plan.sequences; i++) total += plan.blockCounts[i]!;
+  for (const i of indices) total += plan.blockCounts[i]!;
   const blocks = new Int32Array(total);
   let length = 0;
-  for (let i = 0; i < plan.sequences; i++) {
+  for (const i of indices) {
     const row = i * plan.blockTableStride;
     for (let b = 0; b < plan.blockCounts[i]!; b++) blocks[length++] = plan.sourceBlockTables[row + b]!;
   }

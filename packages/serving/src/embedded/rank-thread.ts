@@ -1,20 +1,35 @@
 import type { MessagePort } from 'node:worker_threads';
+import { attachWorkerCommunicator } from '@moestack/collectives/worker';
 import { type ModelRuntime, openRuntime } from '@moestack/model';
+import type { Plan } from '@moestack/placement';
 import { encodeError } from '@moestack/schemas/errors';
 import { BlockLink } from './block-link.js';
-import type { FromWorker, RankSetup, ToWorker } from './protocol.js';
+import { ExpertLoad } from './expert-load.js';
+import type { FromWorker, RankExpertLoad, RankSetup, ToWorker } from './protocol.js';
 import { StageRunner } from './stage-runner.js';
 import { StepBuffer } from './step-buffer.js';
+
+/** A rank that is lost ends the group at once; this is for one that is merely slow. */
+const STEP_SECONDS = 120;
 
 /** Loads a model and runs the steps it is sent. */
 export async function runRank(setup: RankSetup, port: MessagePort): Promise<void> {
   const post = (message: FromWorker) => port.postMessage(message);
   try {
+    const { group } = setup;
+    const communicator =
+      group && attachWorkerCommunicator({ handle: group.handle, timeoutSeconds: STEP_SECONDS });
+    const load = new ExpertLoad();
     const runtime = await openRuntime(setup.directory, {
       ...setup.runtime,
+      ...(group !== undefined &&
+        communicator !== undefined && {
+          parallel: { ...group.routing, communicator, spareSlots: group.spareSlots },
+        }),
+      onExpertLoad: (row, counts) => load.add(row, counts),
       onProgress: (progress) => post({ type: 'progress', ...progress }),
     });
-    const rank = new Rank(runtime, setup, post);
+    const rank = new Rank(runtime, setup, load, post);
     port.on('message', (message: ToWorker) => rank.receive(message));
     post({ type: 'ready', weightBytes: runtime.weightBytes, blockBytes: runtime.blockBytes });
   } catch (error) {
@@ -28,13 +43,20 @@ class Rank {
   readonly #post: (message: FromWorker) => void;
   readonly #runner: StageRunner;
   readonly #buffers: StepBuffer[] = [];
-  #link: BlockLink | undefined;
+  readonly #links = new Map<number, BlockLink>();
+  readonly #load: ExpertLoad;
 
-  constructor(runtime: ModelRuntime, setup: RankSetup, post: (message: FromWorker) => void) {
+  constructor(
+    runtime: ModelRuntime,
+    setup: RankSetup,
+    load: ExpertLoad,
+    post: (message: FromWorker) => void,
+  ) {
     this.#runtime = runtime;
     this.#setup = setup;
     this.#post = post;
-    this.#runner = new StageRunner(runtime, setup.eosIds);
+    this.#runner = new StageRunner(runtime, setup.eosIds, { isShared: setup.group !== undefined });
+    this.#load = load;
   }
 
   receive(message: ToWorker): void {
@@ -62,13 +84,22 @@ class Rank {
         this.#step(message.buffer);
         break;
       case 'link':
-        this.#link = new BlockLink(this.#runtime, message.port);
+        this.#links.set(message.link, new BlockLink(this.#runtime, message.port));
         break;
       case 'export':
-        this.#link?.send(message.transfer, message.blocks);
+        this.#links.get(message.link)?.send(message.transfer, message.blocks);
         break;
       case 'import':
-        this.#import(message.transfer, message.buffer);
+        this.#import(message);
+        break;
+      case 'load':
+        this.#post({ type: 'load', load: this.#expertLoad() });
+        break;
+      case 'stage-experts':
+        this.#stage(message.row, message.plan);
+        break;
+      case 'switch-experts':
+        this.#runtime.placement?.switchLayer();
         break;
     }
   }
@@ -78,22 +109,43 @@ class Rank {
     this.#post({ type: 'stepped', buffer, ...(logprobs && { logprobs }) });
   }
 
-  #import(transfer: number, buffer: number): void {
-    const blocks = blocksOf(this.#buffers[buffer]!);
-    this.#link?.receive(transfer, blocks, (bytes, error) => {
+  #stage(row: number, plan: Plan): void {
+    this.#runtime.placement?.stageLayer(row, plan).then(
+      () => this.#post({ type: 'experts-staged' }),
+      (error) => this.#post({ type: 'failed', buffer: -1, error: encodeError(error) }),
+    );
+  }
+
+  #expertLoad(): RankExpertLoad {
+    const { computedRows, exchangeCounters, placement } = this.#runtime;
+    const sum = (values: Float64Array | undefined) => values?.reduce((all, one) => all + one, 0) ?? 0;
+    return {
+      tokens: this.#load.counts(),
+      computedRows,
+      receivedMessages: sum(exchangeCounters?.dispatch.messagesReceived),
+      receivedBytes: sum(exchangeCounters?.dispatch.bytesReceived),
+      expertBytes: placement?.expertBytes ?? 0,
+      receivedExperts: placement?.receivedExperts ?? 0,
+    };
+  }
+
+  #import(message: Extract<ToWorker, { type: 'import' }>): void {
+    const { transfer, buffer, link, indices } = message;
+    const blocks = blocksOf(this.#buffers[buffer]!, indices);
+    this.#links.get(link)?.receive(transfer, blocks, (bytes, error) => {
       if (error === undefined) this.#post({ type: 'imported', buffer, bytes });
       else this.#post({ type: 'failed', buffer, error: encodeError(error) });
     });
   }
 }
 
-/** All blocks of a step, sequence after sequence. */
-function blocksOf(step: StepBuffer): Int32Array {
+/** The blocks of some sequences of a step, one sequence after the other. */
+function blocksOf(step: StepBuffer, indices: Int32Array): Int32Array {
   let total = 0;
-  for (let i = 0; i < step.sequences; i++) total += step.blockCounts[i]!;
+  for (const i of indices) total += step.blockCounts[i]!;
   const blocks = new Int32Array(total);
   let length = 0;
-  for (let i = 0; i < step.sequences; i++) {
+  for (const i of indices) {
     const row = i * step.blockTableStride;
     for (let b = 0; b < step.blockCounts[i]!; b++) blocks[length++] = step.blockTables[row + b]!;
   }

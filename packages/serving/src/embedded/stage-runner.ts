@@ -17,11 +17,18 @@ export class StageRunner {
   readonly #sampler = new Sampler();
   readonly #sequences = new Map<number, Sequence>();
   readonly #batch: StepBatch;
+  /** Steps name sequences of other ranks too; this one runs those that it knows. */
+  readonly #isShared: boolean;
+  /** Where the batch's sequences are in the step. */
+  readonly #places: Int32Array;
+  #ownTables = new Int32Array(0);
 
-  constructor(runtime: StageRuntime, eosIds: readonly number[]) {
+  constructor(runtime: StageRuntime, eosIds: readonly number[], options: { isShared?: boolean } = {}) {
     this.#runtime = runtime;
+    this.#isShared = options.isShared ?? false;
     this.#eosIds = new Set(eosIds);
     const { maxBatchTokens, maxSequences } = runtime.limits;
+    this.#places = new Int32Array(maxSequences);
     this.#batch = {
       sequences: 0,
       tokens: new Int32Array(maxBatchTokens),
@@ -51,10 +58,11 @@ export class StageRunner {
     const logits = wantsAll ? this.#runtime.forwardAll(batch) : this.#runtime.forward(batch);
     const logprobs: PlacedLogprobs[] = [];
     for (let i = 0; i < batch.sequences; i++) {
-      const sequence = this.#sequence(step.requestIds[i]!);
+      const place = this.#places[i]!;
+      const sequence = this.#sequence(step.requestIds[place]!);
       const row = wantsAll ? batch.tokenOffsets[i + 1]! - 1 : i;
-      if (wantsAll) this.#promptLogprobs(step, i, sequence, logits, logprobs);
-      if (step.samples[i] === 1) this.#sample(step, i, sequence, logits, row * vocabulary, logprobs);
+      if (wantsAll) this.#promptLogprobs(step, place, i, sequence, logits, logprobs);
+      if (step.samples[place] === 1) this.#sample(step, place, sequence, logits, row * vocabulary, logprobs);
     }
     return logprobs.length > 0 ? logprobs : undefined;
   }
@@ -62,23 +70,44 @@ export class StageRunner {
   /** Fills the batch. Returns whether any sequence needs the logits of all its tokens. */
   #assemble(step: StepBuffer): boolean {
     const batch = this.#batch;
-    const { sequences } = step;
     let offset = 0;
+    let count = 0;
     let wantsAll = false;
-    batch.sequences = sequences;
-    batch.blockTables = step.blockTables;
-    batch.blockTableStride = step.blockTableStride;
-    for (let i = 0; i < sequences; i++) {
-      const sequence = this.#sequence(step.requestIds[i]!);
-      const start = step.contextStarts[i]!;
-      const count = step.tokenCounts[i]!;
-      sequence.copy(start, count, batch.tokens, offset);
-      batch.contextStarts[i] = start;
-      offset += count;
-      batch.tokenOffsets[i + 1] = offset;
+    for (let place = 0; place < step.sequences; place++) {
+      if (this.#isShared && !this.#sequences.has(step.requestIds[place]!)) continue;
+      const sequence = this.#sequence(step.requestIds[place]!);
+      const start = step.contextStarts[place]!;
+      const tokens = step.tokenCounts[place]!;
+      sequence.copy(start, tokens, batch.tokens, offset);
+      batch.contextStarts[count] = start;
+      offset += tokens;
+      this.#places[count++] = place;
+      batch.tokenOffsets[count] = offset;
       wantsAll ||= sequence.setup.promptLogprobs >= 0 && start < sequence.setup.promptTokens - 1;
     }
+    batch.sequences = count;
+    this.#setBlockTables(step, count);
     return wantsAll;
+  }
+
+  #setBlockTables(step: StepBuffer, count: number): void {
+    const batch = this.#batch;
+    const stride = step.blockTableStride;
+    batch.blockTableStride = stride;
+    if (count === step.sequences) {
+      batch.blockTables = step.blockTables;
+      return;
+    }
+    if (this.#ownTables.length < count * stride)
+      this.#ownTables = new Int32Array(this.#places.length * stride);
+    for (let i = 0; i < count; i++) {
+      const place = this.#places[i]!;
+      const blocks = step.blockCounts[place]!;
+      for (let b = 0; b < blocks; b++) {
+        this.#ownTables[i * stride + b] = step.blockTables[place * stride + b]!;
+      }
+    }
+    batch.blockTables = this.#ownTables;
   }
 
   #sample(
@@ -107,6 +136,7 @@ export class StageRunner {
   /** Log-probabilities of the prompt tokens that this step's tokens predict. */
   #promptLogprobs(
     step: StepBuffer,
+    place: number,
     index: number,
     sequence: Sequence,
     logits: Float32Array,
@@ -115,13 +145,13 @@ export class StageRunner {
     const { promptTokens, promptLogprobs: top } = sequence.setup;
     if (top < 0) return;
     const { vocabulary } = this.#runtime.limits;
-    const start = step.contextStarts[index]!;
-    const end = Math.min(start + step.tokenCounts[index]!, promptTokens - 1);
+    const start = step.contextStarts[place]!;
+    const end = Math.min(start + step.tokenCounts[place]!, promptTokens - 1);
     for (let position = start; position < end; position++) {
       const offset = (this.#batch.tokenOffsets[index]! + position - start) * vocabulary;
       const token = sequence.at(position + 1);
       const entry = this.#sampler.logprobs(logits, offset, vocabulary, token, top);
-      logprobs.push({ id: step.requestIds[index]!, position: position + 1, ...entry });
+      logprobs.push({ id: step.requestIds[place]!, position: position + 1, ...entry });
     }
   }
 

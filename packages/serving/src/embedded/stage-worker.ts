@@ -1,4 +1,5 @@
 import { type MessagePort, type Transferable, Worker } from 'node:worker_threads';
+import { type WorkerWorld, watchWorker } from '@moestack/collectives/worker';
 import { AbortedError, decodeError } from '@moestack/schemas/errors';
 import { ServingError } from '../errors.js';
 import type { FromWorker, RankSetup, ToWorker } from './protocol.js';
@@ -11,22 +12,36 @@ export interface LoadProgress {
   readonly totalBytes: number;
 }
 
-/** A rank as the engine sees it. */
+/** The group of ranks that a worker belongs to. */
+export interface WorldPlace {
+  readonly world: WorkerWorld;
+  readonly rank: number;
+}
+
+/** A stage as the engine sees it. */
 export interface StageChannel {
   readonly name: string;
   readonly stepShape: StepBufferShape;
   readonly weightBytes: number;
   readonly blockBytes: number;
-  post(message: ToWorker, transfer?: readonly Transferable[]): void;
+  /** Ranks that the stage consists of. */
+  readonly ranks: number;
+  /** The rank of a request, which keeps it as long as it lives. */
+  rankOf(id: number): number;
+  /** Forgets the rank of a request that the stage was never told of. */
+  forget(id: number): void;
+  /** A message to the ranks that it concerns. */
+  post(message: ToWorker): void;
+  /** A message to one rank. */
+  postTo(rank: number, message: ToWorker, transfer?: readonly Transferable[]): void;
   /** Where its messages go; `onCrash` once, if it ends by itself. */
   listen(onMessage: (message: FromWorker) => void, onCrash: (error: ServingError) => void): void;
   close(): Promise<void>;
 }
 
 /** A rank in a worker thread. */
-export class StageWorker implements StageChannel {
+export class StageWorker {
   readonly name: string;
-  readonly stepShape: StepBufferShape;
   weightBytes = 0;
   blockBytes = 0;
   readonly #worker: Worker;
@@ -36,7 +51,6 @@ export class StageWorker implements StageChannel {
 
   private constructor(name: string, setup: RankSetup) {
     this.name = name;
-    this.stepShape = setup.stepShape;
     // Without execArgv the worker would take over conditions and loaders of the process, which its build does not need.
     this.#worker = new Worker(workerFile(), { name: `moestack-${name}`, workerData: setup, execArgv: [] });
     this.#worker.on('message', (message: FromWorker) => this.#onMessage(message));
@@ -52,11 +66,13 @@ export class StageWorker implements StageChannel {
   static async start(
     name: string,
     setup: RankSetup,
-    options: { onProgress?: (progress: LoadProgress) => void; signal?: AbortSignal },
+    options: { onProgress?: (progress: LoadProgress) => void; signal?: AbortSignal; world?: WorldPlace },
   ): Promise<StageWorker> {
     const { onProgress, signal } = options;
     if (signal?.aborted) throw new AbortedError('the start of the engine', signal.reason);
     const worker = new StageWorker(name, setup);
+    if (options.world !== undefined)
+      void watchWorker(options.world.world, options.world.rank, worker.#worker);
     try {
       await new Promise<void>((resolve, reject) => {
         signal?.addEventListener(
@@ -111,9 +127,13 @@ export class StageWorker implements StageChannel {
   }
 }
 
-/** Connects two ranks, so that blocks go from one to the other without passing the controller. */
+/** Connects every rank of one stage with every rank of the next, so that blocks go from one to the other without passing the controller. */
 export function connect(first: StageChannel, second: StageChannel): void {
-  const { port1, port2 } = new MessageChannel() as unknown as { port1: MessagePort; port2: MessagePort };
-  first.post({ type: 'link', port: port1 }, [port1]);
-  second.post({ type: 'link', port: port2 }, [port2]);
+  for (let from = 0; from < first.ranks; from++) {
+    for (let to = 0; to < second.ranks; to++) {
+      const { port1, port2 } = new MessageChannel() as unknown as { port1: MessagePort; port2: MessagePort };
+      first.postTo(from, { type: 'link', link: to, port: port1 }, [port1]);
+      second.postTo(to, { type: 'link', link: from, port: port2 }, [port2]);
+    }
+  }
 }

@@ -1,0 +1,197 @@
+import type { Transferable } from 'node:worker_threads';
+import { WorkerWorld } from '@moestack/collectives/worker';
+import { type DeepseekConfig, type ExpertRoutingOptions, expertSharedBytes } from '@moestack/model';
+import { decodeError } from '@moestack/schemas/errors';
+import type { ServingError } from '../errors.js';
+import type { FromWorker, PlacedLogprobs, RankSetup, ToWorker } from './protocol.js';
+import { type LoadProgress, type StageChannel, StageWorker } from './stage-worker.js';
+import type { StepBufferShape } from './step-buffer.js';
+
+/** What a {@link StageGroup} starts from. */
+export interface StageGroupOptions {
+  readonly name: string;
+  readonly ranks: number;
+  readonly config: DeepseekConfig;
+  readonly routing: ExpertRoutingOptions;
+  readonly spareSlots: number;
+  readonly setup: Omit<RankSetup, 'group'>;
+  readonly onProgress?: (rank: number, progress: LoadProgress) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** What the ranks have yet to answer about one step buffer. */
+interface Expected {
+  left: number;
+  logprobs: PlacedLogprobs[];
+  bytes: number;
+}
+
+type RankListener = (rank: number, message: FromWorker) => void;
+
+/**
+ * A stage of several ranks: each has the cache of its own sequences, all of them the experts. Every rank takes part in every step; it finds its sequences in
+ * the shared step buffer. To the engine the stage answers as one.
+ */
+export class StageGroup implements StageChannel {
+  readonly name: string;
+  readonly stepShape: StepBufferShape;
+  readonly weightBytes: number;
+  readonly blockBytes: number;
+  readonly ranks: number;
+  readonly #workers: readonly StageWorker[];
+  readonly #rankOf = new Map<number, number>();
+  readonly #live: Int32Array;
+  readonly #expected = new Map<number, Expected>();
+  #onMessage: (message: FromWorker) => void = () => undefined;
+  #onFailure: (error: unknown) => void = () => undefined;
+  #onRank: RankListener = () => undefined;
+
+  private constructor(options: StageGroupOptions, workers: readonly StageWorker[]) {
+    this.name = options.name;
+    this.stepShape = options.setup.stepShape;
+    this.ranks = workers.length;
+    this.#workers = workers;
+    this.#live = new Int32Array(workers.length);
+    this.weightBytes = workers.reduce((sum, worker) => sum + worker.weightBytes, 0);
+    this.blockBytes = workers[0]!.blockBytes;
+  }
+
+  /** Starts the threads and waits until all have loaded their share. */
+  static async start(options: StageGroupOptions): Promise<StageGroup> {
+    const { name, ranks, config, routing, setup, spareSlots, signal } = options;
+    const { maxBatchTokens } = setup.runtime;
+    const world =
+      ranks === 1
+        ? undefined
+        : WorkerWorld.create({
+            ranks,
+            bytesPerRank: expertSharedBytes(config, { ...routing, ranks, maxBatchTokens }),
+          });
+    const started = Array.from({ length: ranks }, (_, rank) =>
+      StageWorker.start(
+        world === undefined ? name : `${name}-${rank}`,
+        world === undefined
+          ? setup
+          : { ...setup, group: { handle: world.handle(rank), routing, spareSlots } },
+        {
+          onProgress: (progress) => options.onProgress?.(rank, progress),
+          ...(signal && { signal }),
+          ...(world && { world: { world, rank } }),
+        },
+      ),
+    );
+    try {
+      return new StageGroup(options, await Promise.all(started));
+    } catch (error) {
+      // Those that have loaded wait for the one that failed: their end tells the rest.
+      for (let rank = 0; rank < ranks; rank++) world?.fail(rank, 'the stage could not start');
+      for (const settled of await Promise.allSettled(started)) {
+        if (settled.status === 'fulfilled') await settled.value.close();
+      }
+      throw error;
+    }
+  }
+
+  /** Sequences are spread over the ranks: a new one goes to the rank with the fewest. */
+  rankOf(id: number): number {
+    const known = this.#rankOf.get(id);
+    if (known !== undefined) return known;
+    const rank = this.#live.indexOf(Math.min(...this.#live));
+    this.#live[rank] = this.#live[rank]! + 1;
+    this.#rankOf.set(id, rank);
+    return rank;
+  }
+
+  forget(id: number): void {
+    const rank = this.#rankOf.get(id);
+    if (rank === undefined) return;
+    this.#rankOf.delete(id);
+    this.#live[rank] = this.#live[rank]! - 1;
+  }
+
+  post(message: ToWorker): void {
+    if (message.type === 'tokens') {
+      this.postTo(this.rankOf(message.id), message);
+    } else if (message.type === 'release') {
+      this.postTo(this.rankOf(message.id), message);
+      this.forget(message.id);
+    } else {
+      if (message.type === 'step') this.#expect(message.buffer, this.ranks);
+      for (const worker of this.#workers) worker.post(message);
+    }
+  }
+
+  postTo(rank: number, message: ToWorker, transfer: readonly Transferable[] = []): void {
+    if (message.type === 'import') this.#expect(message.buffer, 1);
+    this.#workers[rank]!.post(message, transfer);
+  }
+
+  /** Says who learns that a rank was lost or failed, besides the engine. */
+  listenToFailure(onFailure: (error: unknown) => void): void {
+    this.#onFailure = onFailure;
+  }
+
+  listen(onMessage: (message: FromWorker) => void, onCrash: (error: ServingError) => void): void {
+    this.#onMessage = onMessage;
+    for (const [rank, worker] of this.#workers.entries()) {
+      worker.listen(
+        (message) => this.#receive(rank, message),
+        (error) => {
+          this.#onFailure(error);
+          onCrash(error);
+        },
+      );
+    }
+  }
+
+  /** Says who gets the messages about experts. */
+  listenToExperts(
+    onRank: (rank: number, message: Extract<FromWorker, { type: 'load' | 'experts-staged' }>) => void,
+  ) {
+    this.#onRank = onRank as RankListener;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#workers.map((worker) => worker.close()));
+  }
+
+  #expect(buffer: number, count: number): void {
+    const expected = this.#expected.get(buffer);
+    if (expected === undefined) this.#expected.set(buffer, { left: count, logprobs: [], bytes: 0 });
+    else expected.left += count;
+  }
+
+  #receive(rank: number, message: FromWorker): void {
+    switch (message.type) {
+      case 'stepped':
+      case 'imported':
+        this.#count(message);
+        break;
+      case 'load':
+      case 'experts-staged':
+        this.#onRank(rank, message);
+        break;
+      case 'failed':
+        // Ranks that share experts are out of step once one of them has failed.
+        this.#expected.delete(message.buffer);
+        if (this.ranks > 1) this.#onFailure(decodeError(message.error));
+        this.#onMessage(this.ranks === 1 ? message : { ...message, buffer: -1 });
+        break;
+      default:
+        this.#onMessage(message);
+    }
+  }
+
+  #count(message: Extract<FromWorker, { type: 'stepped' | 'imported' }>): void {
+    const { buffer } = message;
+    const expected = this.#expected.get(buffer);
+    if (expected === undefined) return;
+    if (message.type === 'stepped') expected.logprobs.push(...(message.logprobs ?? []));
+    else expected.bytes += message.bytes;
+    if (--expected.left > 0) return;
+    this.#expected.delete(buffer);
+    const { logprobs, bytes } = expected;
+    if (message.type === 'imported') this.#onMessage({ type: 'imported', buffer, bytes });
+    else this.#onMessage({ type: 'stepped', buffer, ...(logprobs.length > 0 && { logprobs }) });
+  }
+}
