@@ -24,6 +24,7 @@ export function arenaBytes(
   d: Dimensions,
   limits: BatchLimits,
   overRanks?: ExchangeSizes,
+  microBatches: number = 1,
 ): number {
   const count = new CountingAllocator();
   for (const spec of plan) count.add(weightBytes(spec, formatOf(spec)));
@@ -31,12 +32,14 @@ export function arenaBytes(
     count.f32(latentCacheLength({ ...limits, layers: 1, latentDims: d.latentDims }));
   }
   count.f32(limits.maxContextTokens * d.ropeDims);
-  createWorkspace(count, d, limits);
-  if (overRanks !== undefined) countExchange(count, overRanks);
-  else if (d.experts > 0) {
-    exchangeBuffers(count, { hidden: d.hidden, topK: d.topK, maxTokens: limits.maxBatchTokens });
-    // The rounded copies of an emulated exchange.
-    count.f32(limits.maxBatchTokens * d.hidden);
+  for (let i = 0; i < microBatches; i++) {
+    createWorkspace(count, d, limits);
+    if (overRanks !== undefined) countExchange(count, overRanks);
+    else if (d.experts > 0) {
+      exchangeBuffers(count, { hidden: d.hidden, topK: d.topK, maxTokens: limits.maxBatchTokens });
+      // The rounded copies of an emulated exchange.
+      count.f32(limits.maxBatchTokens * d.hidden);
+    }
   }
   count.add(d.hidden * 4 + 4096);
   return count.bytes + KERNEL_SCRATCH_BYTES;

@@ -76,9 +76,14 @@ export class Attention {
     };
   }
 
-  run(step: StepState): void {
+  /** The part before the core: queries, and latents into the cache. */
+  prepare(step: StepState): void {
     this.project(step);
     this.cacheLatents(step);
+  }
+
+  /** The core and the output projection, added to the residual stream. */
+  finish(step: StepState): void {
     this.mix(step);
     const { dimensions: d, projector } = this.context;
     const { residual, update, mixed } = step.workspace;

@@ -20,11 +20,19 @@ export type { AttentionMode, Precision, W8A8Scale } from './precision.js';
 export type { SeededRandom } from './random.js';
 export { readConfig } from './read-config.js';
 export { RowViews } from './row-views.js';
-export { ModelRuntime } from './runtime.js';
+export { type ForwardOptions, ModelRuntime } from './runtime.js';
 export type { ModelRuntimeOptions } from './runtime-options.js';
 export { createSamplerState, Sampler, type SamplerState, type TokenLogprobs } from './sampler.js';
 export { type SamplingOptions, type SamplingPolicy, samplingPolicy } from './sampling-options.js';
 export { expertSharedBytes } from './shared-bytes.js';
+export {
+  type Overlap,
+  type ScheduledStage,
+  type StageName,
+  type StageSchedule,
+  stageSchedules,
+} from './stage-schedule.js';
+export { type StageRecord, StageTrace } from './stage-trace.js';
 export type { BatchLimits, StepBatch } from './step-batch.js';
 export type { StepState } from './step-state.js';
 export { type DecodeOptions, type EncodeOptions, loadTokenizer, Tokenizer } from './tokenizer.js';

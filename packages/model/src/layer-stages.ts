@@ -13,15 +13,19 @@ import type { LayerWeights, MlpWeights, MoeWeights } from './weights.js';
  */
 export interface LayerStages {
   readonly kind: 'dense' | 'experts';
+  /** Projects queries, and latents into the cache. */
+  attentionProject(step: StepState): void;
   /** Adds attention to the residual stream and normalises what follows. */
-  attention(step: StepState): void;
+  attentionCore(step: StepState): void;
   /** Chooses the experts of each token. */
   gate(step: StepState): void;
   /** Starts moving tokens to their experts. */
   dispatchSend(step: StepState): void;
   /** Waits for the tokens of this rank's experts. */
   dispatchReceive(step: StepState): void;
-  /** Runs the experts of this rank, and the dense or shared MLP, which every token passes. */
+  /** Adds the dense or shared MLP, which every token passes, to the residual stream. */
+  shared(step: StepState): void;
+  /** Runs the experts of this rank. */
   experts(step: StepState): void;
   /** Starts moving results back. */
   combineSend(step: StepState): void;
@@ -67,10 +71,14 @@ abstract class BaseLayer {
     this.normOptions = { epsilon: options.dimensions.epsilon };
   }
 
-  attention(step: StepState): void {
+  attentionProject(step: StepState): void {
+    if (step.tokens > 0) this.selfAttention.prepare(step);
+  }
+
+  attentionCore(step: StepState): void {
     if (step.tokens === 0) return;
     const { residual, normed } = step.workspace;
-    this.selfAttention.run(step);
+    this.selfAttention.finish(step);
     this.projector.kernels.rmsNorm(
       residual,
       this.mlpNorm,
@@ -104,10 +112,11 @@ class DenseLayer extends BaseLayer implements LayerStages {
   dispatchSend(): void {}
   dispatchReceive(): void {}
 
-  experts(step: StepState): void {
+  shared(step: StepState): void {
     this.addMlp('dense', this.mlp, step);
   }
 
+  experts(): void {}
   combineSend(): void {}
   combineReceive(): void {}
 }
@@ -160,8 +169,11 @@ class ExpertLayer extends BaseLayer implements LayerStages {
     if (this.received.get(step) !== rows) this.received.set(step, rows);
   }
 
-  experts(step: StepState): void {
+  shared(step: StepState): void {
     if (this.moe.shared !== undefined) this.addMlp('shared', this.moe.shared, step);
+  }
+
+  experts(step: StepState): void {
     const rows = this.received.get(step);
     if (rows === undefined) return;
     const { offsets } = rows;

@@ -8,7 +8,7 @@ import { Attention, type AttentionContext } from './attention.js';
 import type { DeepseekConfig } from './config.js';
 import { type Dimensions, dimensionsOf, routerConfigOf } from './dimensions.js';
 import { EmulatedExchange } from './emulated-exchange.js';
-import { LocalExpertExchange } from './expert-exchange.js';
+import { type ExpertExchange, LocalExpertExchange } from './expert-exchange.js';
 import { ExpertPlacement } from './expert-placement.js';
 import type { ExchangeSizes } from './expert-rows.js';
 import { LatentCache } from './kv-cache.js';
@@ -66,9 +66,11 @@ async function buildRuntime(
   if (plan !== complete) checkpointBytes = checkTensors(checkpoint, plan);
   const formatOf = (spec: TensorSpec) =>
     residentFormat(modes.precision, spec.role, checkpoint.info(spec.name).dtype);
+  const { microBatches = 1 } = options;
+  if (microBatches !== 1 && microBatches !== 2) throw badOption('microBatches', microBatches, '1 or 2');
   const spares = spareTensors(complete, share.spareSlots, formatOf);
   const arena = Arena.create({
-    maximumBytes: arenaBytes([...plan, ...spares], formatOf, d, limits, share.sizes),
+    maximumBytes: arenaBytes([...plan, ...spares], formatOf, d, limits, share.sizes, microBatches),
   });
   const kernels = new Kernels(arena);
   const weights = await loadWeights({
@@ -98,7 +100,6 @@ async function buildRuntime(
       onExpertLoad: options.onExpertLoad,
     }),
   );
-  const workspace = createWorkspace(arena, d, limits);
   const sizes = { hidden: d.hidden, topK: d.topK, experts: d.experts, maxTokens: limits.maxBatchTokens };
   const { layout } = share;
   const wait = {
@@ -106,9 +107,19 @@ async function buildRuntime(
     ...(options.signal !== undefined && { signal: options.signal }),
   };
   const parts = { config, dimensions: d, limits, kernels, projector, weights, layers };
-  const common = { ...parts, cache: context.cache, workspace, checkpointBytes };
+  const common = { ...parts, cache: context.cache, checkpointBytes, trace: options.trace };
+  const withWorkspaces = (exchanges: readonly ExpertExchange[]) => {
+    const [first, second] = exchanges.map((exchange) => ({
+      exchange,
+      workspace: createWorkspace(arena, d, limits),
+    }));
+    return { ...common, ...first!, second };
+  };
   if (parallel !== undefined && layout !== undefined && share.sizes !== undefined) {
-    const over = await openParallelExchange(kernels, parallel.communicator, layout, share.sizes, wait);
+    const over = await openParallelExchange(kernels, parallel.communicator, layout, share.sizes, {
+      microBatches,
+      wait,
+    });
     const placement = new ExpertPlacement({
       communicator: await parallel.communicator.dup(wait),
       plan: layout.plan,
@@ -116,13 +127,15 @@ async function buildRuntime(
       experts: weights.layers.flatMap(({ moe }) => (moe === undefined ? [] : [moe.experts])),
       spares: spareExperts(weights.layers, share.spareSlots, arena),
     });
-    return new ModelRuntime({ ...common, exchange: over.exchange, dispatcher: over.dispatcher, placement });
+    return new ModelRuntime({ ...withWorkspaces(over.exchanges), dispatcher: over.dispatcher, placement });
   }
-  const exchange =
-    layout !== undefined && options.emulate !== undefined
-      ? new EmulatedExchange(kernels, sizes, layout, options.emulate)
-      : new LocalExpertExchange(kernels, sizes);
-  return new ModelRuntime({ ...common, exchange, dispatcher: undefined, placement: undefined });
+  const { emulate } = options;
+  const exchanges = Array.from({ length: microBatches }, () =>
+    layout !== undefined && emulate !== undefined
+      ? new EmulatedExchange(kernels, sizes, layout, emulate)
+      : new LocalExpertExchange(kernels, sizes),
+  );
+  return new ModelRuntime({ ...withWorkspaces(exchanges), dispatcher: undefined, placement: undefined });
 }
 
 /** The experts that this rank holds, and how those of all ranks are laid out. */

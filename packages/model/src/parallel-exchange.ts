@@ -15,7 +15,8 @@ import { ReplicaRouting } from './replica-routing.js';
 
 /** An exchange over ranks with what it is made of. */
 export interface ParallelExchange {
-  readonly exchange: ExpertExchange;
+  /** One for each micro-batch. */
+  readonly exchanges: readonly ExpertExchange[];
   readonly dispatcher: DispatcherBase;
   readonly selector: ReplicaSelector;
 }
@@ -26,27 +27,31 @@ export async function openParallelExchange(
   communicator: Communicator,
   layout: ExpertLayout,
   sizes: ExchangeSizes,
-  wait: WaitOptions,
+  options: { readonly microBatches: number; readonly wait: WaitOptions },
 ): Promise<ParallelExchange> {
   const { plan, mode, payload, replicas } = layout;
   const selector = createReplicaSelector(plan, { policy: replicas, sourceGpu: communicator.rank });
-  const routing = new ReplicaRouting(selector, sizes.topK, sizes.maxTokens);
+  const parts = () => ({
+    kernels,
+    sizes,
+    routing: new ReplicaRouting(selector, sizes.topK, sizes.maxTokens),
+  });
+  const length = options.microBatches;
   const common = {
     experts: plan.deployment.replicas,
     topK: sizes.topK,
     hidden: sizes.hidden,
     maxTokensPerRank: sizes.maxTokens,
     payload,
-    ...wait,
+    inFlight: Math.max(2, length),
+    ...options.wait,
   };
   if (mode === 'low-latency') {
     const dispatcher = await createDispatcher(communicator, { ...common, mode });
-    return {
-      exchange: new LowLatencyExchange({ kernels, dispatcher, routing, sizes }),
-      dispatcher,
-      selector,
-    };
+    const exchanges = Array.from({ length }, () => new LowLatencyExchange({ ...parts(), dispatcher }));
+    return { exchanges, dispatcher, selector };
   }
   const dispatcher = await createDispatcher(communicator, { ...common, mode, expand: true });
-  return { exchange: new RankExpertExchange({ kernels, dispatcher, routing, sizes }), dispatcher, selector };
+  const exchanges = Array.from({ length }, () => new RankExpertExchange({ ...parts(), dispatcher }));
+  return { exchanges, dispatcher, selector };
 }

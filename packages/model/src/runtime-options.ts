@@ -3,6 +3,7 @@ import type { EmulatedRanks } from './emulated-exchange.js';
 import { ModelError } from './errors.js';
 import type { ExpertRoutingOptions, ParallelOptions } from './parallel-options.js';
 import type { AttentionMode, Precision, W8A8Scale } from './precision.js';
+import type { StageTrace } from './stage-trace.js';
 import type { BatchLimits } from './step-batch.js';
 
 /** Options of {@link openRuntime}. */
@@ -29,6 +30,10 @@ export interface ModelRuntimeOptions {
   readonly parallel?: ParallelOptions;
   /** On one rank, the roundings and the order of additions that experts over several ranks bring. Not together with `parallel`. */
   readonly emulate?: ExpertRoutingOptions & EmulatedRanks;
+  /** 2 lets `forward` overlap two micro-batches, at the price of activations for both; default 1. */
+  readonly microBatches?: 1 | 2;
+  /** Gets every stage of every step. */
+  readonly trace?: StageTrace;
   /** Called after each gate with the layer's number among those with experts and the tokens of each logical expert; fits `ExpertLoadRecorder.recordLogical`. */
   readonly onExpertLoad?: (layer: number, counts: Int32Array) => void;
   readonly onProgress?: (progress: { loadedBytes: number; totalBytes: number }) => void;

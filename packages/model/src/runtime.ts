@@ -6,8 +6,13 @@ import { ModelError } from './errors.js';
 import type { ExpertExchange } from './expert-exchange.js';
 import type { ExpertPlacement } from './expert-placement.js';
 import type { LatentCache } from './kv-cache.js';
+import { LayerExecutor } from './layer-executor.js';
 import type { LayerStages } from './layer-stages.js';
+import { BatchSplitter } from './micro-batches.js';
 import type { Projector } from './projector.js';
+import { badOption } from './runtime-options.js';
+import { type Overlap, stageSchedules } from './stage-schedule.js';
+import type { StageTrace } from './stage-trace.js';
 import {
   type BatchLimits,
   blocksPerSequence,
@@ -19,8 +24,25 @@ import type { StepState } from './step-state.js';
 import type { ModelWeights } from './weights.js';
 import { logitRows, type Workspace } from './workspace.js';
 
+/** What each micro-batch has for itself. */
+export interface MicroBatchParts {
+  readonly workspace: Workspace;
+  readonly exchange: ExpertExchange;
+}
+
+/** Options of {@link ModelRuntime.forward}. */
+export interface ForwardOptions {
+  /**
+   * Default `none`. `prefill` and `decode` split the batch into two micro-batches, of which one computes while the tokens of the other travel; for runtimes opened
+   * with `microBatches: 2`. The same on every rank, whatever its batch.
+   */
+  readonly overlap?: Overlap;
+}
+
+const NO_OPTIONS: ForwardOptions = {};
+
 /** What {@link openRuntime} puts together. */
-export interface RuntimeParts {
+export interface RuntimeParts extends MicroBatchParts {
   readonly config: DeepseekConfig;
   readonly dimensions: Dimensions;
   readonly limits: BatchLimits;
@@ -29,9 +51,10 @@ export interface RuntimeParts {
   readonly weights: ModelWeights;
   readonly layers: readonly LayerStages[];
   readonly cache: LatentCache;
-  readonly workspace: Workspace;
-  readonly exchange: ExpertExchange;
   readonly checkpointBytes: number;
+  /** The second micro-batch, where steps may have two. */
+  readonly second: MicroBatchParts | undefined;
+  readonly trace: StageTrace | undefined;
   /** What carries tokens between ranks, if there are several. */
   readonly dispatcher: DispatcherBase | undefined;
   readonly placement: ExpertPlacement | undefined;
@@ -62,7 +85,10 @@ export class ModelRuntime {
   /** Bytes of one cache block over all layers. */
   readonly blockBytes: number;
   private readonly parts: RuntimeParts;
-  private readonly step: StepState;
+  private readonly steps: readonly StepState[];
+  private readonly executor: LayerExecutor;
+  private readonly splitter: BatchSplitter | undefined;
+  private firstTokens = 0;
   private readonly normOptions: { epsilon: number };
   private readonly memory: Float32Array;
   private closed = false;
@@ -76,13 +102,16 @@ export class ModelRuntime {
     this.weightBytes = parts.weights.residentBytes;
     this.checkpointBytes = parts.checkpointBytes;
     this.blockBytes = parts.cache.blockBytes;
-    this.step = {
-      workspace: parts.workspace,
-      exchange: parts.exchange,
+    const step = ({ workspace, exchange }: MicroBatchParts): StepState => ({
+      workspace,
+      exchange,
       batch: NO_BATCH,
       tokens: 0,
       blockTableStride: blocksPerSequence(parts.limits),
-    };
+    });
+    this.steps = parts.second === undefined ? [step(parts)] : [step(parts), step(parts.second)];
+    this.splitter = parts.second === undefined ? undefined : new BatchSplitter(parts.limits);
+    this.executor = new LayerExecutor(parts.layers, parts.trace);
     this.normOptions = { epsilon: parts.dimensions.epsilon };
     this.memory = new Float32Array(parts.kernels.arena.memory.buffer);
   }
@@ -101,8 +130,8 @@ export class ModelRuntime {
    * @returns logits `[sequences, vocab]` of each sequence's last token: a view that the next call overwrites.
    * @throws ModelError before anything changes, if the batch does not fit this runtime.
    */
-  forward(batch: StepBatch): Float32Array {
-    this.runLayers(batch);
+  forward(batch: StepBatch, options: ForwardOptions = NO_OPTIONS): Float32Array {
+    this.runLayers(batch, options.overlap ?? 'none');
     return this.lastLogits(batch);
   }
 
@@ -112,26 +141,18 @@ export class ModelRuntime {
    */
   async forwardAsync(
     batch: StepBatch,
-    options: WaitOptions & { readonly all?: boolean } = {},
+    options: WaitOptions & ForwardOptions & { readonly all?: boolean } = {},
   ): Promise<Float32Array> {
-    const tokens = this.begin(batch);
-    const { all = false, ...wait } = options;
-    const { exchange } = this.step;
-    if (this.hasWork(tokens)) {
-      for (const layer of this.layers) {
-        this.sendTokens(layer);
-        if (layer.kind === 'experts') await exchange.ready(wait);
-        this.sendResults(layer);
-        if (layer.kind === 'experts') await exchange.ready(wait);
-        layer.combineReceive(this.step);
-      }
-    }
+    const { all = false, overlap = 'none', ...wait } = options;
+    const tokens = this.begin(batch, overlap);
+    if (this.hasWork(tokens)) await this.executor.runAsync(stageSchedules[overlap], this.steps, wait);
+    this.join(tokens, overlap);
     return all ? this.allLogits(tokens) : this.lastLogits(batch);
   }
 
   /** Like {@link ModelRuntime.forward} with logits `[tokens, vocab]` of every new token, in an array of their own. */
-  forwardAll(batch: StepBatch): Float32Array {
-    return this.allLogits(this.runLayers(batch));
+  forwardAll(batch: StepBatch, options: ForwardOptions = NO_OPTIONS): Float32Array {
+    return this.allLogits(this.runLayers(batch, options.overlap ?? 'none'));
   }
 
   /** Copies what `count` blocks hold in all layers: `count * blockBytes` bytes, block after block. */
@@ -181,50 +202,59 @@ export class ModelRuntime {
     this.parts.placement?.close();
   }
 
-  private runLayers(batch: StepBatch): number {
-    const tokens = this.begin(batch);
-    if (!this.hasWork(tokens)) return tokens;
-    const { layers, step } = this;
-    for (let i = 0; i < layers.length; i++) {
-      const layer = layers[i]!;
-      this.sendTokens(layer);
-      this.sendResults(layer);
-      layer.combineReceive(step);
-    }
+  private runLayers(batch: StepBatch, overlap: Overlap): number {
+    const tokens = this.begin(batch, overlap);
+    if (this.hasWork(tokens)) this.executor.run(stageSchedules[overlap], this.steps);
+    this.join(tokens, overlap);
     return tokens;
   }
 
   /** Ranks without tokens still run their experts for the others. */
   private hasWork(tokens: number): boolean {
-    return tokens > 0 || this.step.exchange.spansRanks;
+    return tokens > 0 || this.parts.exchange.spansRanks;
   }
 
-  private sendTokens(layer: LayerStages): void {
-    layer.attention(this.step);
-    layer.gate(this.step);
-    layer.dispatchSend(this.step);
-  }
-
-  private sendResults(layer: LayerStages): void {
-    layer.dispatchReceive(this.step);
-    layer.experts(this.step);
-    layer.combineSend(this.step);
-  }
-
-  /** Checks a batch and puts its tokens into the residual stream. */
-  private begin(batch: StepBatch): number {
+  /** Checks a batch and puts its tokens into the residual streams of its micro-batches. */
+  private begin(batch: StepBatch, overlap: Overlap): number {
     this.requireOpen();
     const tokens = checkBatch(batch, this.limits);
-    const { step } = this;
-    const { workspace, projector, weights, dimensions } = this.parts;
+    if (overlap === 'none') {
+      this.load(this.steps[0]!, batch, tokens);
+      return tokens;
+    }
+    if (this.splitter === undefined || stageSchedules[overlap] === undefined) {
+      throw badOption(
+        'overlap',
+        overlap,
+        "'none', or 'prefill' or 'decode' of a runtime with microBatches: 2",
+      );
+    }
+    const { first, second } = this.splitter;
+    this.firstTokens = this.splitter.split(batch);
+    this.load(this.steps[0]!, first, this.firstTokens);
+    this.load(this.steps[1]!, second, tokens - this.firstTokens);
+    return tokens;
+  }
+
+  private load(step: StepState, batch: StepBatch, tokens: number): void {
+    const { projector, weights, dimensions } = this.parts;
+    const { workspace } = step;
     step.batch = batch;
     step.tokens = tokens;
-    if (tokens === 0) return 0;
+    if (tokens === 0) return;
     fillPositions(batch, workspace.positions);
     copyBlockTables(batch, this.limits.blockSizeTokens, step.blockTableStride, workspace.blockTables);
     weights.embedding.lookup(batch.tokens, tokens, workspace.residual);
     projector.round(workspace.residual, tokens * dimensions.hidden);
-    return tokens;
+  }
+
+  /** Puts the residual stream of the second micro-batch behind that of the first. */
+  private join(tokens: number, overlap: Overlap): void {
+    if (overlap === 'none') return;
+    const { hidden } = this.parts.dimensions;
+    const to = this.steps[0]!.workspace.residual.byteOffset / 4 + this.firstTokens * hidden;
+    const from = this.steps[1]!.workspace.residual.byteOffset / 4;
+    this.memory.copyWithin(to, from, from + (tokens - this.firstTokens) * hidden);
   }
 
   /** Logits of each sequence's last token. */

@@ -142,7 +142,7 @@ describe('options', () => {
     [{ precision: 'int4' }, 'model/bad-options'],
     [{ attention: 'flash' }, 'model/bad-options'],
     [{ precision: 'w8a8', attention: 'naive' }, 'model/unsupported-precision'],
-    [{ ranks: 3 }, 'model/bad-options'],
+    [{ ranks: 65 }, 'model/bad-options'],
     [{ maxContextTokens: 0 }, 'model/bad-options'],
     [{ maxContextTokens: 1 << 20 }, 'model/bad-options'],
     [{ config: 'absent.json' }, 'model/missing-file'],

@@ -153,10 +153,12 @@ describe('ModelRuntime', () => {
     const runtime = await openRuntime(directory, sizes);
     expect(runtime.layers.map((layer) => layer.kind)).toEqual(['dense', 'experts', 'experts', 'experts']);
     const stages = [
-      'attention',
+      'attentionProject',
+      'attentionCore',
       'gate',
       'dispatchSend',
       'dispatchReceive',
+      'shared',
       'experts',
       'combineSend',
       'combineReceive',
