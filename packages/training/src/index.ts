@@ -1,0 +1,1 @@
+export { TrainingError, type TrainingErrorCode } from './errors.js';
