@@ -35,6 +35,16 @@ export {
 } from './sidecar.js';
 export { LinkTraffic, PhaseTraffic, TrafficByLink, TrafficReport } from './traffic-report.js';
 export {
+  TrainBalance,
+  TrainConfig,
+  TrainData,
+  TrainEvent,
+  TrainModel,
+  TrainOptimizer,
+  TrainRecipe,
+  TrainSchedule,
+} from './training.js';
+export {
   decodeBase64,
   encodeBase64,
   Float32Base64,

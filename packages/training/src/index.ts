@@ -1,1 +1,2 @@
 export { TrainingError, type TrainingErrorCode } from './errors.js';
+export type { TokenSource, TokenSourceSpec, TrainOptions } from './types.js';
