@@ -45,6 +45,13 @@ export {
   TrainSchedule,
 } from './training.js';
 export {
+  CorpusConfig,
+  CorpusDocument,
+  CorpusManifest,
+  CorpusSource,
+  CorpusSplit,
+} from './training-corpus.js';
+export {
   decodeBase64,
   encodeBase64,
   Float32Base64,

@@ -5,6 +5,7 @@ import { CheckpointInspection } from './checkpoint-inspection.js';
 import { GenerationConfig } from './generation-config.js';
 import { RoutingTrace } from './routing-trace.js';
 import { TrafficReport } from './traffic-report.js';
+import { CorpusConfig, CorpusManifest } from './training-corpus.js';
 import { TokenUsage } from './usage.js';
 
 /** Every schema that is written to or read from files, by name. */
@@ -12,6 +13,8 @@ export const persistedSchemas = {
   BenchmarkRecord,
   BenchmarkReport,
   CheckpointInspection,
+  CorpusConfig,
+  CorpusManifest,
   GenerationConfig,
   RoutingTrace,
   TokenUsage,

@@ -3,7 +3,15 @@ import { hasErrorMarker, MoestackError, type MoestackErrorOptions } from '@moest
 const marker: symbol = Symbol.for('moestack.error.training');
 
 /** Stable codes of a {@link TrainingError}. */
-export type TrainingErrorCode = 'training/bad-config' | 'training/bad-shape' | 'training/not-finite';
+export type TrainingErrorCode =
+  | 'training/bad-config'
+  | 'training/bad-shape'
+  | 'training/not-finite'
+  | 'training/bad-corpus'
+  | 'training/bad-package'
+  | 'training/fetch-failed'
+  | 'training/bad-tokenizer'
+  | 'training/bad-log';
 
 /** Every error that `@moestack/training` throws. No output array has been written when one is thrown. */
 export class TrainingError extends MoestackError {

@@ -1,2 +1,18 @@
+export { type FetchPackageOptions, fetchPackage, type PackageReference } from './corpus/fetch-package.js';
+export {
+  corpusFiles,
+  type PrepareCorpusOptions,
+  type PrepareProgress,
+  prepareCorpus,
+} from './corpus/prepare-corpus.js';
+export {
+  createTokenSource,
+  type FileTokenSource,
+  readManifest,
+  type TokenSourceOptions,
+} from './corpus/token-source.js';
 export { TrainingError, type TrainingErrorCode } from './errors.js';
+export { BpeEncoder } from './tokenizer/bpe-encoder.js';
+export { tokenizerConfigJson, tokenizerJson } from './tokenizer/tokenizer-json.js';
+export { type BpeMerge, type BpeVocabulary, type TrainBpeOptions, trainBpe } from './tokenizer/train-bpe.js';
 export type { TokenSource, TokenSourceSpec, TrainOptions } from './types.js';
