@@ -11,3 +11,4 @@ export { packBytes, packTiles } from './fp8-pack';
 export { widenBf16 } from './widen';
 export { copyBytes, packBf16, reduce, unpackBf16 } from './reduce';
 export { addRowBf16, addScaledRowBf16 } from './row-sum';
+export { adamW, crossEntropy, rmsNormBackward, rowDots, scaleRows, siluMulBackward, softmaxBackward, sumSquares64, transposeRows } from './training';

@@ -39,7 +39,7 @@ export type TrainModel = z.infer<typeof TrainModel>;
 
 /** Numerics of the linear layers; embedding, head, gate, norms and attention stay in float32. */
 export const TrainRecipe = z.strictObject({
-  name: z.enum(['f32', 'bf16', 'deepseek-v3', 'hybrid', 'current', 'delayed', 'mxfp8']),
+  name: z.enum(['f32', 'bf16', 'deepseek-v3', 'hybrid', 'current', 'mxfp8']),
   accumulate: z.enum(['f32', 'hopper', 'ada', 'blackwell']).default('f32'),
   promoteEvery: z
     .int()
