@@ -3,6 +3,8 @@ import { defineConfig } from 'tsup';
 export default defineConfig({
   entry: {
     index: 'src/index.ts',
+    // Worker ranks import this one by its address.
+    'token-source': 'src/corpus/token-source.ts',
   },
   format: 'esm',
   target: 'node20',

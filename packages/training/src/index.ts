@@ -12,6 +12,15 @@ export {
   type TokenSourceOptions,
 } from './corpus/token-source.js';
 export { TrainingError, type TrainingErrorCode } from './errors.js';
+export {
+  compareRuns,
+  type RecipeComparison,
+  type RunComparison,
+  recipeName,
+  type SeedComparison,
+} from './report/compare-runs.js';
+export { parseRunLog, type Run, type RunLog, type StepEvent } from './report/run-log.js';
+export { type TrainingPageOptions, trainingPage } from './report/training-page.js';
 export { BpeEncoder } from './tokenizer/bpe-encoder.js';
 export { tokenizerConfigJson, tokenizerJson } from './tokenizer/tokenizer-json.js';
 export { type BpeMerge, type BpeVocabulary, type TrainBpeOptions, trainBpe } from './tokenizer/train-bpe.js';

@@ -95,7 +95,7 @@ function npmPack(
     '--pack-destination',
     folder,
     '--ignore-scripts',
-    '--silent',
+    '--loglevel=error',
   ];
   const settings = {
     timeout: timeoutSeconds * 1000,
