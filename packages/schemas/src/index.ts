@@ -36,6 +36,7 @@ export {
 export { LinkTraffic, PhaseTraffic, TrafficByLink, TrafficReport } from './traffic-report.js';
 export {
   TrainBalance,
+  TrainCheckpoint,
   TrainConfig,
   TrainData,
   TrainEvent,

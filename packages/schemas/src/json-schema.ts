@@ -5,6 +5,7 @@ import { CheckpointInspection } from './checkpoint-inspection.js';
 import { GenerationConfig } from './generation-config.js';
 import { RoutingTrace } from './routing-trace.js';
 import { TrafficReport } from './traffic-report.js';
+import { TrainCheckpoint, TrainConfig, TrainEvent } from './training.js';
 import { CorpusConfig, CorpusManifest } from './training-corpus.js';
 import { TokenUsage } from './usage.js';
 
@@ -19,6 +20,9 @@ export const persistedSchemas = {
   RoutingTrace,
   TokenUsage,
   TrafficReport,
+  TrainCheckpoint,
+  TrainConfig,
+  TrainEvent,
 } as const;
 
 /** A JSON Schema document (draft 2020-12) as plain data. */

@@ -147,3 +147,23 @@ export const TrainEvent = z.discriminatedUnion('type', [
   }),
 ]);
 export type TrainEvent = z.infer<typeof TrainEvent>;
+
+/** `state.json` of a training checkpoint, beside `state.safetensors`. */
+export const TrainCheckpoint = z.strictObject({
+  schemaVersion: z.literal(1),
+  config: TrainConfig,
+  step: z.int().min(0).describe('steps done'),
+  biases: z
+    .array(
+      z.strictObject({
+        schemaVersion: z.literal(1),
+        step: z.int().min(0),
+        tokens: z.number().min(0),
+        bias: z.array(z.number()).max(4096),
+      }),
+    )
+    .max(256)
+    .describe('bias controller of each expert layer'),
+  tensors: z.strictObject({ sha256: z.string().regex(/^[0-9a-f]{64}$/), bytes: z.int().min(0) }),
+});
+export type TrainCheckpoint = z.infer<typeof TrainCheckpoint>;

@@ -6,6 +6,7 @@ const marker: symbol = Symbol.for('moestack.error.training');
 export type TrainingErrorCode =
   | 'training/bad-config'
   | 'training/bad-shape'
+  | 'training/bad-checkpoint'
   | 'training/not-finite'
   | 'training/bad-corpus'
   | 'training/bad-package'

@@ -25,7 +25,7 @@ export interface TokenSourceSpec {
 export interface TrainOptions {
   /** Where checkpoints lie; the run resumes from the newest complete one. */
   readonly directory: string;
-  /** Ends the run after the current step, with a checkpoint. */
+  /** Ends the run with a checkpoint, after the current step or, where ranks must agree, the next. */
   readonly signal?: AbortSignal;
   readonly onEvent?: (event: TrainEvent) => void;
   /** Runs of one rank. */
