@@ -49,13 +49,18 @@ export async function runCli(args: readonly string[], environment: CliEnvironmen
       const { stdin } = environment;
       addFp8Commands(fp8, { reporter, signal: interrupt.signal, stdin });
     }
+    const train = program.command('train').description('train a small DeepSeek-V3-architecture model');
+    if (words[0] === 'train') {
+      const { addTrainCommands } = await import('./train-program.js');
+      addTrainCommands(train, { reporter, signal: interrupt.signal });
+    }
     await program.parseAsync(words, { from: 'user' });
     return 0;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
     if (interrupt.signal.aborted) {
-      // A server that is told to stop has done its work; a conversion has not.
-      if (args[0] !== 'fp8') return 0;
+      // A server that is told to stop has done its work; a conversion or a training run has not.
+      if (args[0] !== 'fp8' && args[0] !== 'train') return 0;
       reporter.error(interrupted(error));
       return 130;
     }
@@ -68,7 +73,9 @@ export async function runCli(args: readonly string[], environment: CliEnvironmen
 
 function createProgram(environment: CliEnvironment, reporter: Reporter, signal: AbortSignal): Command {
   const program = new Command('moestack')
-    .description('Serve DeepSeek-V3-architecture models on this machine, and work with their FP8 numerics.')
+    .description(
+      'Serve and train DeepSeek-V3-architecture models on this machine, and work with their FP8 numerics.',
+    )
     .addHelpText('after', '\nExamples:\n  $ moestack serve\n  $ moestack doctor\n  $ moestack fp8 formats')
     .exitOverride()
     .configureOutput({
@@ -160,7 +167,7 @@ function interrupted(cause: unknown): CliError {
   return new CliError({
     code: 'cli/interrupted',
     message: 'interrupted before the end',
-    remedy: 'run the same command again; a conversion goes on where it ended',
+    remedy: 'run the same command again: a conversion goes on where it ended, training with --resume',
     cause,
   });
 }
