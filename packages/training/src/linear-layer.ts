@@ -144,7 +144,9 @@ export class LinearLayer {
     this.#runtime.count(m * rows * cols);
   }
 
-  /** Adds dW; sets (or adds to) dx `[m, cols]`, from dy `[m, rows]`. */
+  /**
+   * Sets dW, since a layer runs once a step (it stays 0 without rows); sets or adds to dx `[m, cols]`, from dy `[m, rows]`.
+   */
   backward(x: SavedInput, dy: Float32Array, dx: Float32Array, accumulate: boolean): void {
     const m = x.rows;
     const { rows, cols, recipe } = this;
@@ -159,13 +161,15 @@ export class LinearLayer {
       shape.set(m, cols, rows, false, accumulate);
       kernels.gemm(gradient, this.#rounded ?? this.weight, dx, shape);
       kernels.transpose(gradient, transposed, m, rows);
-      shape.set(rows, cols, m, false, true);
+      shape.set(rows, cols, m, false, false);
       kernels.gemm(transposed, x.values(), this.gradient, shape);
       return;
     }
     const prepared = prepareGradient(exactly(dy, m * rows), [m, rows], { recipe });
-    linearDgrad(prepared, this.#prepared!, { recipe, out: exactly(dx, m * cols), add: accumulate });
-    linearWgrad(prepared, x.quantized.kept, { recipe, out: this.gradient, add: true });
+    const out = exactly(accumulate ? rounded : dx, m * cols);
+    linearDgrad(prepared, this.#prepared!, { recipe, out });
+    if (accumulate) kernels.add(dx, out, dx, m * cols);
+    linearWgrad(prepared, x.quantized.kept, { recipe, out: this.gradient });
     this.#runtime.count(2 * m * rows * cols);
   }
 }

@@ -1,4 +1,5 @@
 import { TrainingError } from './errors.js';
+import { KeptRows } from './kept-rows.js';
 import { Attention, attentionScratch } from './modules/attention.js';
 import { Experts, expertScratch } from './modules/experts.js';
 import { GatedMlp, type MlpScratch, mlpRooms } from './modules/gated-mlp.js';
@@ -9,8 +10,8 @@ import type { BoundParameter, Runtime } from './runtime.js';
 /** One transformer layer: h = x + attention(norm x), y = h + mlp(norm h). */
 interface Block {
   /** What is kept of the residual stream: inputs of the two norms `[tokens, hidden]`. */
-  readonly input: Float32Array;
-  readonly middle: Float32Array;
+  readonly input: KeptRows;
+  readonly middle: KeptRows;
   readonly attentionNorm: RmsNorm;
   readonly attention: Attention;
   readonly mlpNorm: RmsNorm;
@@ -56,13 +57,14 @@ export class Network {
     };
     const experts = hasExperts ? expertScratch(runtime) : undefined;
     const size = tokens * model.hiddenSize;
+    const [inputs, middles] = [arena.f32(size), arena.f32(size)];
     const roles = { up: 'default', down: 'default' } as const;
     this.#blocks = Array.from({ length: model.layers }, (_, layer) => {
       const prefix = `model.layers.${layer}`;
       const isDense = layer < model.denseLayers || experts === undefined;
       return {
-        input: arena.f32(size),
-        middle: arena.f32(size),
+        input: new KeptRows(runtime, inputs),
+        middle: new KeptRows(runtime, middles),
         attentionNorm: new RmsNorm(runtime, `${prefix}.input_layernorm.weight`, { accumulate: true }),
         attention: new Attention(runtime, `${prefix}.self_attn`, attention),
         mlpNorm: new RmsNorm(runtime, `${prefix}.post_attention_layernorm.weight`, { accumulate: true }),
@@ -119,8 +121,8 @@ export class Network {
     let bytes = 0;
     let elements = 0;
     for (const { input, middle, attention, dense, experts } of this.#blocks) {
-      bytes += input.byteLength + middle.byteLength + attention.savedBytes;
-      elements += input.length + middle.length + attention.savedElements;
+      bytes += input.bytes + middle.bytes + attention.savedBytes;
+      elements += input.values.length + middle.values.length + attention.savedElements;
       bytes += (dense?.savedBytes ?? 0) + (experts?.savedBytes ?? 0);
       elements += (dense?.savedElements ?? 0) + (experts?.savedElements ?? 0);
     }
@@ -153,7 +155,7 @@ export class Network {
     const size = tokens * hiddenSize;
     const blocks = this.#blocks;
     const [normed, branch] = [this.#normed, this.#branch];
-    const first = blocks[0]?.input ?? this.#output;
+    const first = blocks[0]!.input.values;
     for (let t = 0; t < tokens; t++) {
       const row = this.#inputs[t]! * hiddenSize;
       for (let c = 0; c < hiddenSize; c++) first[t * hiddenSize + c] = this.#embedding.weight[row + c]!;
@@ -161,13 +163,15 @@ export class Network {
     for (let layer = 0; layer < blocks.length; layer++) {
       const block = blocks[layer]!;
       const { input, middle } = block;
-      block.attentionNorm.forward(input, normed, tokens);
+      input.keep();
+      block.attentionNorm.forward(input.values, normed, tokens);
       block.attention.forward(normed, branch);
-      kernels.add(input, branch, middle, size);
-      block.mlpNorm.forward(middle, normed, tokens);
+      kernels.add(input.values, branch, middle.values, size);
+      middle.keep();
+      block.mlpNorm.forward(middle.values, normed, tokens);
       block.dense?.forward(normed, branch, tokens, 0, undefined);
       block.experts?.forward(normed, branch, isFrozen);
-      kernels.add(middle, branch, blocks[layer + 1]?.input ?? this.#output, size);
+      kernels.add(middle.values, branch, blocks[layer + 1]?.input.values ?? this.#output, size);
     }
   }
 
@@ -179,15 +183,18 @@ export class Network {
     const [gradient, branch] = [this.#gradient, this.#branch];
     for (let layer = blocks.length - 1; layer >= 0; layer--) {
       const block = blocks[layer]!;
+      const { input, middle } = block;
+      middle.load();
       if (block.dense !== undefined) block.dense.backward(gradient, branch, false, undefined, undefined);
       if (block.experts !== undefined) {
         // The gate's weight gradient needs the normed input: computed anew instead of kept.
-        block.mlpNorm.forward(block.middle, this.#normed, tokens);
+        block.mlpNorm.forward(middle.values, this.#normed, tokens);
         block.experts.backward(this.#normed, gradient, branch);
       }
-      block.mlpNorm.backward(block.middle, branch, gradient, tokens);
+      block.mlpNorm.backward(middle.values, branch, gradient, tokens);
       block.attention.backward(gradient, branch);
-      block.attentionNorm.backward(block.input, branch, gradient, tokens);
+      input.load();
+      block.attentionNorm.backward(input.values, branch, gradient, tokens);
     }
     const into = this.#embedding.gradient;
     for (let t = 0; t < tokens; t++) {

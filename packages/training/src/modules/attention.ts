@@ -1,3 +1,4 @@
+import { KeptRows } from '../kept-rows.js';
 import { LinearLayer, SavedInput, SavedRows } from '../linear-layer.js';
 import type { Runtime } from '../runtime.js';
 import { RmsNorm } from './rms-norm.js';
@@ -12,8 +13,12 @@ export interface AttentionScratch {
   readonly keyGradients: Float32Array;
   readonly expandedGradients: Float32Array;
   readonly outputGradients: Float32Array;
+  /** Gradients of the latents, and of what the norms made of them. */
   readonly latent: Float32Array;
   readonly compressed: Float32Array;
+  /** Room for kept inputs of the norms. */
+  readonly latentInputs: Float32Array;
+  readonly queryInputs: Float32Array;
   /** Three matrices `[context, context]`. */
   readonly scores: readonly [Float32Array, Float32Array, Float32Array];
   /** `[tokens]`: position of each token in its sequence; `[context]`: keys that each position sees. */
@@ -43,6 +48,8 @@ export function attentionScratch(runtime: Runtime): AttentionScratch {
     outputGradients: arena.f32(output),
     latent: arena.f32(tokens * (model.keyValueRank + ropeDims)),
     compressed: arena.f32(tokens * Math.max(model.queryRank, model.keyValueRank)),
+    latentInputs: arena.f32(tokens * (model.keyValueRank + ropeDims)),
+    queryInputs: arena.f32(tokens * model.queryRank),
     scores: [arena.f32(square), arena.f32(square), arena.f32(square)],
     positions: arena.i32(tokens),
     lengths: arena.i32(contextTokens),
@@ -78,15 +85,15 @@ export class Attention {
   readonly #latentNorm: RmsNorm;
   readonly #latentB: LinearLayer;
   readonly #outputLayer: LinearLayer;
-  readonly #queryCompressed: Float32Array | undefined;
+  readonly #queryCompressed: KeptRows | undefined;
   readonly #queryInput: SavedInput;
-  readonly #latent: Float32Array;
+  readonly #latent: KeptRows;
   readonly #latentInput: SavedInput;
   readonly #outputInput: SavedInput;
   readonly #scale: number;
 
   constructor(runtime: Runtime, prefix: string, scratch: AttentionScratch) {
-    const { tokens, recipes, arena } = runtime;
+    const { tokens, recipes } = runtime;
     const { model } = runtime.config;
     const { hiddenSize, queryRank, keyValueRank, nopeDims, ropeDims, valueDims, heads } = model;
     const base = recipes.default;
@@ -101,7 +108,7 @@ export class Attention {
     if (queryRank > 0) {
       this.#queryA = linear('q_a_proj');
       this.#queryNorm = new RmsNorm(runtime, `${prefix}.q_a_layernorm.weight`, { accumulate: false });
-      this.#queryCompressed = arena.f32(tokens * queryRank);
+      this.#queryCompressed = new KeptRows(runtime, scratch.queryInputs);
       this.#queryInput = saved(queryRank, true);
     }
     this.#queryB = linear(queryRank > 0 ? 'q_b_proj' : 'q_proj');
@@ -110,7 +117,7 @@ export class Attention {
       stride: keyValueRank + ropeDims,
       accumulate: false,
     });
-    this.#latent = arena.f32(tokens * (keyValueRank + ropeDims));
+    this.#latent = new KeptRows(runtime, scratch.latentInputs);
     this.#latentInput = saved(keyValueRank, true);
     this.#latentB = linear('kv_b_proj');
     this.#outputLayer = linear('o_proj', recipes.afterAttention);
@@ -124,13 +131,16 @@ export class Attention {
     const { compressed, output } = this.#scratch;
     this.input.save(x, tokens, 0);
     if (this.#queryA !== undefined) {
-      this.#queryA.forward(this.input, this.#queryCompressed!);
-      this.#queryNorm!.forward(this.#queryCompressed!, compressed, tokens);
+      const kept = this.#queryCompressed!;
+      this.#queryA.forward(this.input, kept.values);
+      kept.keep();
+      this.#queryNorm!.forward(kept.values, compressed, tokens);
       this.#queryInput.save(compressed, tokens, 0);
     }
-    this.#latentA.forward(this.input, this.#latent);
-    this.#rotateLatent(this.#latent, this.#scratch.rotations);
-    this.#latentNorm.forward(this.#latent, compressed, tokens);
+    this.#latentA.forward(this.input, this.#latent.values);
+    this.#rotateLatent(this.#latent.values, this.#scratch.rotations);
+    this.#latent.keep();
+    this.#latentNorm.forward(this.#latent.values, compressed, tokens);
     this.#latentInput.save(compressed, tokens, 0);
     this.input.release();
     this.#expand();
@@ -168,12 +178,14 @@ export class Attention {
     const { tokens } = this.#runtime;
     const { outputGradients, queryGradients, expandedGradients, compressed, latent } = this.#scratch;
     this.#outputLayer.backward(this.#outputInput, dy, outputGradients, false);
+    this.#latent.load();
+    this.#queryCompressed?.load();
     this.#expand();
     this.#scoresBackward();
     this.#rotateQueries(queryGradients, this.#scratch.inverseRotations);
     this.#collectKeyGradients();
     this.#latentB.backward(this.#latentInput, expandedGradients, compressed, false);
-    this.#latentNorm.backward(this.#latent, compressed, latent, tokens);
+    this.#latentNorm.backward(this.#latent.values, compressed, latent, tokens);
     this.#rotateLatent(latent, this.#scratch.inverseRotations);
     this.#latentA.backward(this.input, latent, dx, false);
     if (this.#queryA === undefined) {
@@ -182,14 +194,14 @@ export class Attention {
     }
     this.#queryB.backward(this.#queryInput, queryGradients, compressed, false);
     // The gradient of the norm's input takes the place of expanded gradients, which are done with.
-    this.#queryNorm!.backward(this.#queryCompressed!, compressed, this.#scratch.queries, tokens);
+    this.#queryNorm!.backward(this.#queryCompressed!.values, compressed, this.#scratch.queries, tokens);
     this.#queryA.backward(this.input, this.#scratch.queries, dx, true);
   }
 
   /** Bytes kept for backward. */
   get savedBytes(): number {
     const compressed = this.#queryCompressed === undefined ? 0 : this.#queryInput.bytes;
-    const norms = 4 * (this.#latent.length + (this.#queryCompressed?.length ?? 0));
+    const norms = this.#latent.bytes + (this.#queryCompressed?.bytes ?? 0);
     return this.input.bytes + compressed + this.#latentInput.bytes + this.#outputInput.bytes + norms;
   }
 
@@ -210,7 +222,7 @@ export class Attention {
     this.#queryB.forward(this.#queryInput, queries);
     this.#rotateQueries(queries, rotations);
     this.#latentB.forward(this.#latentInput, expanded);
-    const latent = this.#latent;
+    const latent = this.#latent.values;
     const dims = nopeDims + ropeDims;
     for (let t = 0; t < tokens; t++) {
       const rope = t * (keyValueRank + ropeDims) + keyValueRank;
