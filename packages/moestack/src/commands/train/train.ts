@@ -106,6 +106,11 @@ async function trainOne(run: PlannedRun, reporter: Reporter, signal: AbortSignal
     ]);
     return;
   }
+  const step = last?.type === 'end' ? last.step : 0;
+  reporter.note(
+    { event: 'stopped', run: config.name, directory, step },
+    `${config.name}: stopped after step ${step} of ${config.steps}, checkpoint written`,
+  );
   signal.throwIfAborted();
 }
 
