@@ -16,7 +16,7 @@ import {
 } from '@moestack/training';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
-const [out = 'trained'] = process.argv.slice(2);
+const [out = 'trained', steps] = process.argv.slice(2);
 const json = async (name) => JSON.parse(await readFile(join(here, name), 'utf8'));
 const [corpus, run, model] = ['corpus', 'run', 'model'].map((name) => join(out, name));
 
@@ -31,7 +31,8 @@ console.log(`corpus: ${manifest.train.tokens} tokens to train on, ${manifest.hel
 // A second start begins anew; without this line it would go on from the last checkpoint.
 await rm(run, { recursive: true, force: true });
 await mkdir(run, { recursive: true });
-const config = TrainConfig.parse(await json('train.json'));
+const settings = await json('train.json');
+const config = TrainConfig.parse({ ...settings, steps: Number(steps ?? settings.steps) });
 const { contextTokens, batchSequences, seeds } = config;
 const file = join(corpus, manifest.train.file);
 const source = createTokenSource({ file, contextTokens, batchSequences, seed: seeds.data });

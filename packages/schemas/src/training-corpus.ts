@@ -36,7 +36,7 @@ export const CorpusConfig = z.strictObject({
     .array(Path)
     .max(100)
     .default([])
-    .describe('.jsonl files with a "text" on each line that must not be trained on'),
+    .describe('JSON lines files with a "text" on each line, which must not be trained on'),
   heldOutFraction: z.number().min(0).max(0.5).default(0.02).describe('end of every document'),
   nearDuplicates: z
     .strictObject({

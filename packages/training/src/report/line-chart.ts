@@ -107,8 +107,9 @@ function ticks(low: number, high: number, about: number): number[] {
   const raw = (high - low) / about;
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= raw)!;
-  const first = Math.floor(low / step);
-  const last = Math.ceil(high / step);
+  // Rounding errors of the data must not add an empty step.
+  const first = Math.floor(low / step + 1e-9);
+  const last = Math.ceil(high / step - 1e-9);
   return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
 }
 

@@ -126,11 +126,10 @@ function pointsOf(
   smooth: boolean,
 ): (readonly [number, number])[] {
   const window = smooth ? Math.max(1, Math.round(log.steps.length / 100)) : 1;
-  let sum = 0;
-  return log.steps.map((step, index) => {
-    sum += value(step);
-    if (index >= window) sum -= value(log.steps[index - window]!);
-    return [step.tokens, sum / Math.min(window, index + 1)] as const;
+  const values = log.steps.map(value);
+  return log.steps.map(({ tokens }, index) => {
+    const part = values.slice(Math.max(0, index + 1 - window), index + 1);
+    return [tokens, part.reduce((sum, each) => sum + each, 0) / part.length] as const;
   });
 }
 
