@@ -15,3 +15,4 @@ export { addRowBf16, addScaledRow, addScaledRowBf16 } from './row-sum';
 export { copyBytes, packBf16, reduce, unpackBf16 } from './reduce';
 export { addRowBf16, addScaledRowBf16 } from './row-sum';
 export { exp64, gate, gateScratchBytes } from './gate';
+export { adamW, crossEntropy, rmsNormBackward, rowDots, scaleRows, siluMulBackward, softmaxBackward, sumSquares64, transposeRows } from './training';

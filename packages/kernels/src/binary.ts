@@ -3,10 +3,11 @@ import { KernelsError } from './errors.js';
 import type { Fp8Exports } from './fp8-exports.js';
 import { privateMemoryBinary, sharedMemoryBinary } from './kernels.wasm.js';
 import type { LogitStatsExports } from './logit-stats-kernels.js';
+import type { TrainingExports } from './training-exports.js';
 import { type WasmMemory, type WasmModule, webAssembly } from './web-assembly.js';
 
 /** Exports of the binary; addresses and strides in bytes. See `assembly/` for what each argument means. */
-export interface KernelExports extends Fp8Exports, LogitStatsExports, WidenExports {
+export interface KernelExports extends Fp8Exports, LogitStatsExports, TrainingExports, WidenExports {
   add(x: number, y: number, out: number, n: number): void;
   addRowBf16(row: number, sum: number, n: number): void;
   addScaled(x: number, scale: number, out: number, n: number): void;

@@ -22,6 +22,7 @@ export { exp64 } from './reference/exp64.js';
 export * as reference from './reference/index.js';
 export type { ReduceDtype, ReduceOperation } from './reference/reduce.js';
 export { RowSumKernel, RowSumKernels } from './row-sum-kernels.js';
+export { type AdamWStep, type RmsNormBackwardOptions, TrainingKernels } from './training-kernels.js';
 export type {
   ActivationScale,
   CausalAttentionShape,

@@ -44,3 +44,10 @@ export function tile(text: string): [rows: number, cols: number] {
     return [Number(match[1]), Number(match[2])];
   throw new InvalidArgumentError('Expected rows and columns as 128x128.');
 }
+
+/** A commander parser for parts of a whole. */
+export function fraction(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== '' && value > 0 && value <= 1) return value;
+  throw new InvalidArgumentError('Expected a number above 0, at most 1.');
+}

@@ -29,6 +29,11 @@ export const commandGroups: readonly CommandGroup[] = [
     add: async (command, context) => (await import('./place-program.js')).addPlaceCommands(command, context),
   },
   {
+    name: 'train',
+    description: 'train a small DeepSeek-V3-architecture model',
+    add: async (command, context) => (await import('./train-program.js')).addTrainCommands(command, context),
+  },
+  {
     name: 'detect',
     description: 'AI-written text: verdicts, evaluation, data audits',
     add: async (command, context) =>

@@ -56,7 +56,7 @@ export async function runCli(args: readonly string[], environment: CliEnvironmen
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
     if (interrupt.signal.aborted) {
-      // A server that is told to stop has done its work; a conversion or a plan has not.
+      // A server that is told to stop has done its work; a conversion or a training run has not.
       if (!commandGroups.some(({ name }) => name === args[0])) return 0;
       reporter.error(interrupted(error));
       return 130;
@@ -71,7 +71,7 @@ export async function runCli(args: readonly string[], environment: CliEnvironmen
 function createProgram(environment: CliEnvironment, reporter: Reporter, signal: AbortSignal): Command {
   const program = new Command('moestack')
     .description(
-      'DeepSeek-V3-style mixture-of-experts models on this machine: serve them, work with their FP8 numerics, place their experts, judge texts.',
+      'DeepSeek-V3-style mixture-of-experts models on this machine: serve and train them, work with their FP8 numerics, place their experts, judge texts.',
     )
     .addHelpText('after', '\nExamples:\n  $ moestack serve\n  $ moestack doctor\n  $ moestack fp8 formats')
     .exitOverride()
@@ -184,7 +184,7 @@ function interrupted(cause: unknown): CliError {
   return new CliError({
     code: 'cli/interrupted',
     message: 'interrupted before the end',
-    remedy: 'run the same command again; long work goes on where it ended',
+    remedy: 'run the same command again: a conversion goes on where it ended, training with --resume',
     cause,
   });
 }

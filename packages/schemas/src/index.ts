@@ -43,6 +43,24 @@ export {
 } from './sidecar.js';
 export { LinkTraffic, PhaseTraffic, TrafficByLink, TrafficReport } from './traffic-report.js';
 export {
+  TrainBalance,
+  TrainCheckpoint,
+  TrainConfig,
+  TrainData,
+  TrainEvent,
+  TrainModel,
+  TrainOptimizer,
+  TrainRecipe,
+  TrainSchedule,
+} from './training.js';
+export {
+  CorpusConfig,
+  CorpusDocument,
+  CorpusManifest,
+  CorpusSource,
+  CorpusSplit,
+} from './training-corpus.js';
+export {
   decodeBase64,
   encodeBase64,
   Float32Base64,

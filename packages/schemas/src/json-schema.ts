@@ -6,6 +6,8 @@ import { GenerationConfig } from './generation-config.js';
 import { ExpertLoad, MigrationPlan, Placement } from './placement.js';
 import { RoutingTrace } from './routing-trace.js';
 import { TrafficReport } from './traffic-report.js';
+import { TrainCheckpoint, TrainConfig, TrainEvent } from './training.js';
+import { CorpusConfig, CorpusManifest } from './training-corpus.js';
 import { TokenUsage } from './usage.js';
 
 /** Every schema that is written to or read from files, by name. */
@@ -13,6 +15,8 @@ export const persistedSchemas = {
   BenchmarkRecord,
   BenchmarkReport,
   CheckpointInspection,
+  CorpusConfig,
+  CorpusManifest,
   ExpertLoad,
   GenerationConfig,
   MigrationPlan,
@@ -20,6 +24,9 @@ export const persistedSchemas = {
   RoutingTrace,
   TokenUsage,
   TrafficReport,
+  TrainCheckpoint,
+  TrainConfig,
+  TrainEvent,
 } as const;
 
 /** A JSON Schema document (draft 2020-12) as plain data. */

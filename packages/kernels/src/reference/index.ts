@@ -10,3 +10,14 @@ export { logitStats } from './logit-stats.js';
 export { quantizeActivations } from './quantize.js';
 export { decodeF16, encodeBf16, encodeF16, packBf16, reduce, unpackBf16 } from './reduce.js';
 export { addRowBf16, addScaledRowBf16 } from './row-sum.js';
+export {
+  adamW,
+  crossEntropy,
+  rmsNormBackward,
+  rowDots,
+  scaleRows,
+  siluMulBackward,
+  softmaxBackward,
+  sumSquares,
+  transpose,
+} from './training.js';
