@@ -1,3 +1,4 @@
+import { planDispatch } from '@moestack/routing';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
@@ -35,13 +36,9 @@ const batches = fc
 function nodeCopies(plan: Plan, ids: Int32Array, policy: 'roundRobin' | 'localFirst'): number {
   const slots = new Int32Array(ids.length);
   createReplicaSelector(plan, { policy }).selectInto(0, ids, slots);
-  let copies = 0;
-  for (let token = 0; token < ids.length; token += 4) {
-    const nodes = new Set([...slots.subarray(token, token + 4)].map((slot) => Math.floor(slot / 10)));
-    nodes.delete(0);
-    copies += nodes.size;
-  }
-  return copies;
+  const topology = { slots: 40, ranks: 8, nodes: 4 };
+  const dispatch = planDispatch(slots, ids.length / 4, { topK: 4, topology });
+  return dispatch.nodePairs - dispatch.tokensPerNode[0]!;
 }
 
 describe('localityBudget 0', () => {
