@@ -119,10 +119,10 @@ describe('detectSpans', () => {
         all += end - start;
       }
     });
-    // Share of characters on the right side: 0.80 when this was written, and 1/2 is chance.
-    expect(right / all).toBeGreaterThan(0.75);
-    // Texts by one hand, for comparison: 7 of these 40 were cut in two when this was written.
+    // Share of characters on the right side: 0.7996 with these weights, and 1/2 is chance. Deterministic, so any loss shows.
+    expect(right / all).toBeGreaterThan(0.799);
+    // Texts by one hand, for comparison: 7 of these 40 are cut in two.
     const mixed = [...humans, ...ais].filter(({ text }) => detectSpans(text).isMixed).length;
-    expect(mixed).toBeLessThanOrEqual(10);
+    expect(mixed).toBeLessThanOrEqual(7);
   });
 });
