@@ -1,0 +1,1 @@
+export { SimulatorError, type SimulatorErrorCode } from './errors.js';

@@ -1,0 +1,9 @@
+import { defineConfig } from 'tsup';
+
+export default defineConfig({
+  entry: { index: 'src/index.ts' },
+  format: 'esm',
+  target: 'node20',
+  clean: ['!**/*.d.ts'],
+  tsconfig: 'tsconfig.json',
+});
