@@ -146,6 +146,57 @@ export function draining(): ServingError {
   });
 }
 
+/** What can go wrong with a server behind the gateway. */
+export type UpstreamFault =
+  | 'unreachable'
+  | 'reset'
+  | 'timeout'
+  | 'too-large'
+  | 'bad-answer'
+  | 'failed'
+  | 'cut';
+
+/** 502, or 504 for a timeout: a server behind the gateway failed. The message names the worker, never its address. */
+export function upstreamError(
+  fault: UpstreamFault,
+  worker: string,
+  message: string,
+  cause?: unknown,
+): ServingError {
+  return new ServingError({
+    code: `serving/upstream-${fault}`,
+    openAiCode: `upstream_${fault.replace('-', '_')}`,
+    message: `the server ${worker} failed: ${message}`,
+    remedy: 'try again; if it lasts, look at the log of that server',
+    value: worker,
+    status: fault === 'timeout' ? 504 : 502,
+    ...(cause !== undefined && { cause }),
+  });
+}
+
+/** 503: every server of a pool is down, or was tried in vain. */
+export function noWorker(backend: string, role: string, retryAfterSeconds: number): ServingError {
+  return new ServingError({
+    code: 'serving/no-worker',
+    openAiCode: 'no_worker',
+    message: `no ${role} server of ${backend} takes requests`,
+    remedy: `try again in ${retryAfterSeconds} s; if it lasts, look at the servers' health`,
+    value: backend,
+    status: 503,
+    retryAfterSeconds,
+  });
+}
+
+/** An address in a configuration that cannot be used. */
+export function badWorker(url: string, expected: string): ServingError {
+  return new ServingError({
+    code: 'serving/bad-worker',
+    message: `expected ${expected}, got ${JSON.stringify(clip(url))}`,
+    remedy: 'correct the url of the worker',
+    value: clip(url),
+  });
+}
+
 /** The first characters of a value that goes into a message. */
 export function clip(text: string, length = 120): string {
   return text.length > length ? `${text.slice(0, length)}…` : text;
