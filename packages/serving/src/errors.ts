@@ -5,6 +5,8 @@ const marker: symbol = Symbol.for('moestack.error.serving');
 /** The `type` field of an OpenAI error body. */
 export type OpenAiErrorType =
   | 'invalid_request_error'
+  | 'authentication_error'
+  | 'permission_error'
   | 'not_found_error'
   | 'rate_limit_error'
   | 'server_error'
@@ -65,6 +67,8 @@ export class ServingError extends MoestackError {
 }
 
 function typeOfStatus(status: number): OpenAiErrorType {
+  if (status === 401) return 'authentication_error';
+  if (status === 403) return 'permission_error';
   if (status === 404) return 'not_found_error';
   if (status === 429) return 'rate_limit_error';
   if (status === 503) return 'service_unavailable_error';
