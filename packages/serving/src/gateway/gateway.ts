@@ -6,7 +6,7 @@ import { type Clock, systemClock } from '../clock.js';
 import { draining, ServingError } from '../errors.js';
 import { errorResponse } from '../http/error-response.js';
 import { silentObserver } from '../observer.js';
-import { BackendSet } from './backend-set.js';
+import { BackendSet, isForwarding } from './backend-set.js';
 import { addGenerationRoutes } from './generation-routes.js';
 import { InFlight } from './in-flight.js';
 import { addInfoRoutes } from './info-routes.js';
@@ -59,6 +59,8 @@ export function createGateway(options: GatewayOptions): Gateway {
   const inFlight = new InFlight();
   let isDraining = false;
   const backends = new BackendSet('name' in options.backend ? [options.backend] : options.backend);
+  const observer = options.observer ?? silentObserver;
+  for (const backend of backends.all) if (isForwarding(backend)) backend.watch?.(observer);
   const context: GatewayContext = {
     backends,
     admission: new Admission({
@@ -67,7 +69,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       ...(options.limits && { limits: options.limits }),
     }),
     guardrail: options.guardrail,
-    observer: options.observer ?? silentObserver,
+    observer,
     metrics: new GatewayMetrics(backends, clock),
     inFlight,
     clock,
