@@ -10,13 +10,7 @@ import { AnswerGrace } from './answer-grace.js';
 import { fanOut, splitRequest } from './fan-out.js';
 import { HandedOver } from './handed-over.js';
 import { MooncakeEngines } from './mooncake-engines.js';
-import {
-  legHeaders,
-  PoolBackend,
-  type PoolBackendOptions,
-  type RequestScope,
-  whenAborted,
-} from './pool-backend.js';
+import { legHeaders, PoolBackend, type PoolBackendOptions, type RequestScope } from './pool-backend.js';
 import { firstOf, PrefillWatch, WatchedSource } from './prefill-watch.js';
 import { asServingError, bodyAnswer, errorAnswer, isSuccess } from './read-answer.js';
 import type { Attempt } from './retry.js';

@@ -13,6 +13,7 @@ import { addInfoRoutes } from './info-routes.js';
 import { GatewayMetrics } from './metrics.js';
 import { nodeHandler } from './node-handler.js';
 import type { GatewayContext, GatewayEnv, GatewayOptions } from './options.js';
+import { addResponsesRoute } from './responses-route.js';
 
 /** An OpenAI-compatible HTTP application over a backend; {@link listen} puts it on a port. */
 export interface Gateway {
@@ -39,7 +40,7 @@ const defaultMaxBodyBytes = 8 * 1024 * 1024;
 const defaultDrainSeconds = 30;
 
 /**
- * Builds the gateway: `/v1/chat/completions`, `/v1/completions`, `/v1/models`, `/health`, `/metrics`, `/openapi.json`.
+ * Builds the gateway: `/v1/chat/completions`, `/v1/completions`, `/v1/responses`, `/v1/models`, `/health`, `/metrics`, `/openapi.json`.
  *
  * @example
  * ```ts
@@ -106,6 +107,7 @@ function createApp(context: GatewayContext): OpenAPIHono<GatewayEnv> {
   });
   addInfoRoutes(app, context);
   addGenerationRoutes(app, context);
+  addResponsesRoute(app, context);
   app.onError((error, c) => {
     const requestId = c.get('requestId');
     // 499 as nginx has it: nobody reads this answer.
@@ -127,6 +129,7 @@ function createApp(context: GatewayContext): OpenAPIHono<GatewayEnv> {
 const routes: Readonly<Record<string, string>> = {
   '/v1/chat/completions': 'POST',
   '/v1/completions': 'POST',
+  '/v1/responses': 'POST',
   '/v1/models': 'GET, HEAD',
   '/health': 'GET, HEAD',
   '/metrics': 'GET, HEAD',
