@@ -1,13 +1,19 @@
 import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { OpenAPIHono } from '@hono/zod-openapi';
+import { Admission } from '../auth/admission.js';
 import { type Clock, systemClock } from '../clock.js';
 import { draining, ServingError } from '../errors.js';
 import { errorResponse } from '../http/error-response.js';
+import { silentObserver } from '../observer.js';
+import { BackendSet, isForwarding } from './backend-set.js';
 import { addGenerationRoutes } from './generation-routes.js';
 import { InFlight } from './in-flight.js';
 import { addInfoRoutes } from './info-routes.js';
 import { GatewayMetrics } from './metrics.js';
+import { nodeHandler } from './node-handler.js';
 import type { GatewayContext, GatewayEnv, GatewayOptions } from './options.js';
+import { addResponsesRoute } from './responses-route.js';
 
 /** An OpenAI-compatible HTTP application over a backend; {@link listen} puts it on a port. */
 export interface Gateway {
@@ -15,6 +21,12 @@ export interface Gateway {
   readonly app: OpenAPIHono<GatewayEnv>;
   /** Answers one request. */
   readonly fetch: (request: Request) => Response | Promise<Response>;
+  /**
+   * Takes a request of node's own server if it can be passed on to a pool without detours; {@link listen} asks it first.
+   *
+   * @returns whether it was taken.
+   */
+  readonly handle: (request: IncomingMessage, response: ServerResponse) => boolean;
   /** Requests being answered. */
   readonly requestsInFlight: number;
   /**
@@ -28,7 +40,7 @@ const defaultMaxBodyBytes = 8 * 1024 * 1024;
 const defaultDrainSeconds = 30;
 
 /**
- * Builds the gateway: `/v1/chat/completions`, `/v1/completions`, `/v1/models`, `/health`, `/metrics`, `/openapi.json`.
+ * Builds the gateway: `/v1/chat/completions`, `/v1/completions`, `/v1/responses`, `/v1/models`, `/health`, `/metrics`, `/openapi.json`.
  *
  * @example
  * ```ts
@@ -47,9 +59,19 @@ export function createGateway(options: GatewayOptions): Gateway {
   const clock: Clock = options.clock ?? systemClock;
   const inFlight = new InFlight();
   let isDraining = false;
+  const backends = new BackendSet('name' in options.backend ? [options.backend] : options.backend);
+  const observer = options.observer ?? silentObserver;
+  for (const backend of backends.all) if (isForwarding(backend)) backend.watch?.(observer);
   const context: GatewayContext = {
-    backend: options.backend,
-    metrics: new GatewayMetrics(options.backend, clock),
+    backends,
+    admission: new Admission({
+      clock,
+      ...(options.keys && { keys: options.keys }),
+      ...(options.limits && { limits: options.limits }),
+    }),
+    guardrail: options.guardrail,
+    observer,
+    metrics: new GatewayMetrics(backends, clock),
     inFlight,
     clock,
     maxBodyBytes: options.maxBodyBytes ?? defaultMaxBodyBytes,
@@ -62,6 +84,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   return {
     app,
     fetch: (request) => app.fetch(request),
+    handle: nodeHandler(context),
     get requestsInFlight() {
       return inFlight.size;
     },
@@ -84,6 +107,7 @@ function createApp(context: GatewayContext): OpenAPIHono<GatewayEnv> {
   });
   addInfoRoutes(app, context);
   addGenerationRoutes(app, context);
+  addResponsesRoute(app, context);
   app.onError((error, c) => {
     const requestId = c.get('requestId');
     // 499 as nginx has it: nobody reads this answer.
@@ -105,6 +129,7 @@ function createApp(context: GatewayContext): OpenAPIHono<GatewayEnv> {
 const routes: Readonly<Record<string, string>> = {
   '/v1/chat/completions': 'POST',
   '/v1/completions': 'POST',
+  '/v1/responses': 'POST',
   '/v1/models': 'GET, HEAD',
   '/health': 'GET, HEAD',
   '/metrics': 'GET, HEAD',
