@@ -20,6 +20,14 @@ export { type OpenAiErrorType, ServingError, type ServingErrorOptions } from './
 export { createGateway, type Gateway } from './gateway/gateway.js';
 export type { GatewayEnv, GatewayOptions } from './gateway/options.js';
 export { type Listening, type ListenOptions, listen, requireFreePort } from './listen.js';
+export {
+  type BreakerState,
+  type GatewayEvent,
+  type GatewayObserver,
+  joinObservers,
+  type RequestOutcome,
+  type WorkerRole,
+} from './observer.js';
 export { ChatCompletionRequest } from './openai/chat-request.js';
 export { requestLimits } from './openai/common-request.js';
 export { CompletionRequest } from './openai/completion-request.js';
