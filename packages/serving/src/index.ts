@@ -16,6 +16,25 @@ export type {
   Usage,
 } from './backend.js';
 export { type Clock, systemClock } from './clock.js';
+export {
+  ApiKeyConfig,
+  BackendConfig,
+  BootstrapWorkerConfig,
+  BreakerConfig,
+  EmbeddedBackendConfig,
+  HealthConfig,
+  LimitsConfig,
+  ObservabilityConfig,
+  OpenAiBackendConfig,
+  PolicyConfig,
+  RetryConfig,
+  ServeConfig,
+  SglangBackendConfig,
+  SloConfig,
+  TimeoutsConfig,
+  VllmBackendConfig,
+  WorkerConfig,
+} from './config.js';
 export { type OpenAiErrorType, ServingError, type ServingErrorOptions } from './errors.js';
 export { createGateway, type Gateway } from './gateway/gateway.js';
 export type { GatewayEnv, GatewayOptions } from './gateway/options.js';
