@@ -91,6 +91,8 @@ export interface LiveEvent {
 export interface StageExpertsView {
   readonly stage: string;
   readonly layers: number;
+  /** Index in the model of each layer. */
+  readonly layerNames: readonly number[];
   readonly experts: number;
   readonly ranks: number;
   /** `[layers, experts]`: tokens since the start. */
@@ -105,7 +107,7 @@ export interface MigrationView {
   readonly atSeconds: number;
   readonly layers: number;
   readonly movedExperts: number;
-  readonly movedBytes: number | null;
+  readonly movedBytes: number;
   readonly imbalanceBefore: number;
   readonly imbalanceAfter: number;
 }
@@ -116,18 +118,16 @@ export interface ExpertsEvent {
   readonly migration: MigrationView | null;
 }
 
-/** What a span of the timeline is about. */
-export type SpanKind = 'prefill' | 'decode' | 'attention' | 'experts' | 'communication' | 'transfer';
-
-/** Something that took time on one lane. */
+/** One step of a stage, or one of its micro-batches, or a hand-over of KV blocks. */
 export interface SpanView {
-  readonly lane: string;
-  readonly name: string;
-  readonly kind: SpanKind;
-  /** 0 or 1; -1 = the whole step. */
+  readonly stage: string;
+  readonly kind: 'prefill' | 'decode' | 'mixed' | 'transfer';
+  /** 0 or 1 when the step was split in two; else -1. */
   readonly microBatch: number;
   readonly startUs: number;
   readonly endUs: number;
+  readonly sequences: number;
+  readonly tokens: number;
 }
 
 /** Spans since the event before. */

@@ -21,7 +21,7 @@ export function milliseconds(value: number | null): string {
   if (value === null || !Number.isFinite(value)) return '–';
   if (value >= 59_950) return `${(value / 60_000).toFixed(1)} min`;
   if (value >= 999.5) return `${(value / 1000).toFixed(value >= 9995 ? 1 : 2)} s`;
-  return `${value.toFixed(value < 9.95 ? 1 : 0)} ms`;
+  return `${value.toFixed(value > 0 && value < 9.95 ? 1 : 0)} ms`;
 }
 
 /** A share as per cent. */
@@ -34,7 +34,7 @@ export function percent(value: number | null): string {
 /** Bytes with a decimal unit. */
 export function bytes(value: number | null): string {
   if (value === null || !Number.isFinite(value)) return '–';
-  return value < 1000 ? `${value} B` : `${compact(value)}B`;
+  return `${compact(value).replace(/([kMG])?$/, ' $1B')}`;
 }
 
 /** How long something has lasted: 42 s, 3 min, 2 h 5 min, 3 d 4 h. */

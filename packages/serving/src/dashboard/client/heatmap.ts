@@ -90,7 +90,7 @@ export class ExpertPanel {
       fillRows(
         byId('experts-rows'),
         figures.map((layer, index) => [
-          String(index),
+          layerName(view, index),
           layer.imbalance.toFixed(2),
           layer.rankImbalance === null ? '–' : layer.rankImbalance.toFixed(2),
           String(layer.unused),
@@ -159,7 +159,7 @@ export class ExpertPanel {
     const where = view.slots.length === 0 ? '' : `, on rank ${ranks.join(' and ')}`;
     setText(
       cell,
-      `Layer ${this.#layer}, expert ${this.#expert}: ${compact(tokens)} selections (${percent(share)}), ${ratio.toFixed(2)} times the mean${where}`,
+      `Layer ${layerName(view, this.#layer)}, expert ${this.#expert}: ${compact(tokens)} selections (${percent(share)}), ${ratio.toFixed(2)} times the mean${where}`,
     );
   }
 
@@ -194,7 +194,7 @@ export class ExpertPanel {
     context.textBaseline = 'middle';
     const every = Math.ceil(12 / rowHeight);
     for (let layer = 0; layer < view.layers; layer += every) {
-      context.fillText(`L${layer}`, 2, layer * rowHeight + rowHeight / 2 + 0.5);
+      context.fillText(`L${view.layerNames[layer] ?? layer}`, 2, layer * rowHeight + rowHeight / 2 + 0.5);
     }
     if (!this.#isPointed) return;
     context.strokeStyle = color('--ink');
@@ -211,7 +211,9 @@ export class ExpertPanel {
   #showPlacement(view: StageExpertsView): void {
     setText(
       byId('ranks-title'),
-      view.slots.length === 0 ? 'Placement' : `Placement of layer ${this.#layer}, share of its load by rank`,
+      view.slots.length === 0
+        ? 'Placement'
+        : `Placement of layer ${layerName(view, this.#layer)}, share of its load by rank`,
     );
     const host = byId('ranks');
     if (view.slots.length === 0) {
@@ -260,12 +262,19 @@ function showMigration(migration: MigrationView | null, nowSeconds: number): voi
       : [
           ['When', `${duration(nowSeconds - migration.atSeconds)} ago, stage ${migration.stage}`],
           ['Moved', `${migration.movedExperts} experts in ${migration.layers} layers`],
-          ...(migration.movedBytes === null ? [] : [['Bytes', bytes(migration.movedBytes)] as const]),
-          ['Highest rank over mean', `${migration.imbalanceBefore.toFixed(2)} → ${migration.imbalanceAfter.toFixed(2)}`],
+          ['Bytes', bytes(migration.movedBytes)],
+          [
+            'Highest rank over mean',
+            `${migration.imbalanceBefore.toFixed(2)} → ${migration.imbalanceAfter.toFixed(2)}`,
+          ],
         ];
   byId('migration').replaceChildren(
     ...rows.flatMap(([name, value]) => [element('dt', { text: name }), element('dd', { text: value })]),
   );
+}
+
+function layerName(view: StageExpertsView, layer: number): string {
+  return String(view.layerNames[layer] ?? layer);
 }
 
 function toRgb(color: string): Rgb {

@@ -25,8 +25,8 @@ export interface ChartOptions {
   readonly spanSeconds: number;
 }
 
-const height = 150;
-const left = 44;
+const height = 152;
+const left = 54;
 const right = 8;
 const top = 8;
 const bottom = 20;
@@ -42,7 +42,7 @@ export class LineChart {
   readonly #curves: SVGPathElement[];
   readonly #values: HTMLElement[];
   readonly #time = element('span', { className: 'time quiet' });
-  readonly #targetNote = element('span', { className: 'series' });
+  readonly #targetNote = element('span', { className: 'series aim' });
   readonly #box = element('div', { className: 'area-box' });
   #points: readonly ChartPoint[] = [];
   #targetValue: number | null = null;
@@ -53,15 +53,17 @@ export class LineChart {
   constructor(figure: HTMLElement, options: ChartOptions) {
     this.#options = options;
     const caption = element('figcaption');
-    caption.append(element('h2', { text: options.title }));
+    const legend = element('div', { className: 'line-legend' });
+    const heading = element('h2', { text: options.title });
     this.#values = options.series.map((series) => {
-      const label = element('span', { className: `series` });
+      const label = element('span', { className: 'series' });
       const value = element('strong');
       label.append(element('span', { className: `swatch s${series.color}` }), `${series.label} `, value);
-      caption.append(label);
+      legend.append(label);
       return value;
     });
-    caption.append(this.#targetNote, this.#time);
+    legend.append(this.#targetNote);
+    caption.append(heading, this.#time, legend);
     this.#svg.append(this.#grid);
     this.#areas = options.series.map(({ color, filled }) => {
       if (filled !== true) return undefined;
@@ -112,8 +114,7 @@ export class LineChart {
   #listen(): void {
     const box = this.#box;
     box.addEventListener('pointermove', (event) => {
-      const share =
-        (event.clientX - box.getBoundingClientRect().left - left) / (this.#width - left - right);
+      const share = (event.clientX - box.getBoundingClientRect().left - left) / (this.#width - left - right);
       const moment = this.#end() - (1 - share) * this.#options.spanSeconds;
       this.#point(this.#points.findLastIndex((point) => point.atSeconds <= moment + 0.5));
     });
@@ -121,9 +122,14 @@ export class LineChart {
     box.addEventListener('keydown', (event) => {
       const last = this.#points.length - 1;
       const at = this.#at < 0 ? last : this.#at;
-      const to = { ArrowLeft: at - 1, ArrowRight: at + 1, PageUp: at + 30, PageDown: at - 30, Home: 0, End: last }[
-        event.key
-      ];
+      const to = {
+        ArrowLeft: at - 1,
+        ArrowRight: at + 1,
+        PageUp: at + 30,
+        PageDown: at - 30,
+        Home: 0,
+        End: last,
+      }[event.key];
       if (event.key === 'Escape') this.#point(-1);
       if (to === undefined) return;
       event.preventDefault();
@@ -172,10 +178,7 @@ export class LineChart {
     const pointed = points[this.#at];
     const at = pointed === undefined ? 0 : x(pointed.atSeconds);
     this.#place(this.#cursor, pointed === undefined ? undefined : [at, top, at, top + plotHeight]);
-    setText(
-      this.#targetNote,
-      target === null ? '' : `target ${format(target)}`,
-    );
+    setText(this.#targetNote, target === null ? '' : `target ${format(target)}`);
   }
 
   #drawGrid(marks: readonly number[], y: (value: number) => number, plotWidth: number): void {
@@ -215,14 +218,20 @@ export class LineChart {
       const value = point?.values[i] ?? null;
       return value === null ? '–' : format(value);
     });
-    texts.forEach((text, i) => setText(this.#values[i]!, text));
+    texts.forEach((text, i) => {
+      setText(this.#values[i]!, text);
+    });
     const secondsAgo = point === undefined ? 0 : Math.round(this.#end() - point.atSeconds);
     setText(this.#time, secondsAgo === 0 ? '' : `${secondsAgo} s ago`);
     const box = this.#box;
     setAttribute(box, 'aria-valuemax', String(Math.max(0, last)));
     setAttribute(box, 'aria-valuenow', String(Math.max(0, index)));
     const spoken = series.map(({ label }, i) => `${label} ${texts[i]}`).join(', ');
-    setAttribute(box, 'aria-valuetext', `${secondsAgo === 0 ? 'now' : `${secondsAgo} seconds ago`}: ${spoken}`);
+    setAttribute(
+      box,
+      'aria-valuetext',
+      `${secondsAgo === 0 ? 'now' : `${secondsAgo} seconds ago`}: ${spoken}`,
+    );
   }
 }
 
@@ -245,7 +254,9 @@ function segments(
     run.push(`${x(point.atSeconds).toFixed(1)},${y(value).toFixed(1)}`);
   }
   // A lone value is no line: give it a width.
-  return runs.map((one) => (one.length > 1 ? one : [one[0]!, one[0]!.replace(/^[\d.]+/, (at) => String(Number(at) + 1))]));
+  return runs.map((one) =>
+    one.length > 1 ? one : [one[0]!, one[0]!.replace(/^[\d.]+/, (at) => String(Number(at) + 1))],
+  );
 }
 
 /** A small curve without axes: the newest value at the right edge. */
@@ -259,7 +270,8 @@ export function drawSpark(host: SVGElement, values: readonly (number | null)[], 
   });
   setAttribute(host, 'viewBox', '0 0 100 36');
   setAttribute(host, 'preserveAspectRatio', 'none');
-  if (host.childElementCount === 0) host.append(svg('path', { class: 'area' }), svg('path', { class: 'curve' }));
+  if (host.childElementCount === 0)
+    host.append(svg('path', { class: 'area' }), svg('path', { class: 'curve' }));
   const [area, curve] = host.children;
   const first = parts[0]?.split(',')[0];
   const last = parts.at(-1)?.split(',')[0];

@@ -22,7 +22,8 @@ export function loadRatio(view: StageExpertsView, layer: number, expert: number)
 /** All tokens of a layer. */
 export function layerTotal(view: StageExpertsView, layer: number): number {
   let total = 0;
-  for (let expert = 0; expert < view.experts; expert++) total += view.tokens[layer * view.experts + expert] ?? 0;
+  for (let expert = 0; expert < view.experts; expert++)
+    total += view.tokens[layer * view.experts + expert] ?? 0;
   return total;
 }
 

@@ -1,0 +1,1 @@
+export { type GenAiSpansOptions, genAiSpans } from './gen-ai-spans.js';
