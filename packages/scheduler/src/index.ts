@@ -1,7 +1,11 @@
 export { SchedulerError, type SchedulerErrorCode } from './errors.js';
+export { type FcfsRequest, type FcfsResult, replayFcfs } from './replay-fcfs.js';
+export { type PrefixCacheResult, type PrefixRequest, replayPrefixCache } from './replay-prefix-cache.js';
 export { type ReferenceRequest, type ReferenceResult, replayReference } from './replay-reference.js';
 export { Scheduler } from './scheduler.js';
 export type {
+  FairnessConfig,
+  MicroBatchConfig,
   RequestState,
   SchedulerConfig,
   SchedulerRequest,
