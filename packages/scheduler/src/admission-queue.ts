@@ -13,6 +13,8 @@ export class AdmissionQueue {
   /** 1 for slots in the fair queue. */
   readonly #isFair: Uint8Array;
   readonly #priorities: Float64Array;
+  readonly #tokensOf: Int32Array;
+  #tokens = 0;
 
   constructor(capacity: number, fairness: FairnessConfig | undefined) {
     this.#ordered = new WaitingQueue(capacity);
@@ -20,10 +22,16 @@ export class AdmissionQueue {
     this.#decodeCost = fairness?.decodeCost ?? 1;
     this.#isFair = new Uint8Array(capacity);
     this.#priorities = new Float64Array(capacity);
+    this.#tokensOf = new Int32Array(capacity);
   }
 
   get size(): number {
     return this.#ordered.size + (this.#fair === undefined ? 0 : this.#fair.size);
+  }
+
+  /** Tokens of all that waits. */
+  get tokens(): number {
+    return this.#tokens;
   }
 
   /** The slot to admit next, -1 if none waits. */
@@ -35,14 +43,16 @@ export class AdmissionQueue {
     return this.#priorities[fair]! > this.#priorities[first]! ? fair : first;
   }
 
-  pushBack(slot: number, priority: number, tenant: number): void {
+  pushBack(slot: number, priority: number, tenant: number, tokens: number): void {
+    this.#count(slot, tokens);
     this.#priorities[slot] = priority;
     this.#isFair[slot] = this.#fair === undefined ? 0 : 1;
     if (this.#fair === undefined) this.#ordered.pushBack(slot, priority);
     else this.#fair.push(slot, priority, tenant);
   }
 
-  pushFront(slot: number, priority: number): void {
+  pushFront(slot: number, priority: number, tokens: number): void {
+    this.#count(slot, tokens);
     this.#priorities[slot] = priority;
     this.#isFair[slot] = 0;
     this.#ordered.pushFront(slot, priority);
@@ -50,8 +60,14 @@ export class AdmissionQueue {
 
   /** Removes a slot that is in the queue. */
   remove(slot: number): void {
+    this.#tokens -= this.#tokensOf[slot]!;
     if (this.#isFair[slot] === 1) this.#fair!.remove(slot);
     else this.#ordered.remove(slot);
+  }
+
+  #count(slot: number, tokens: number): void {
+    this.#tokensOf[slot] = tokens;
+    this.#tokens += tokens;
   }
 
   /** Charges a tenant for prompt tokens. */

@@ -4,6 +4,7 @@ import { checkOutcomes, checkRequest, checkTenant, checkWeight } from './operand
 import { planCompute } from './plan-compute.js';
 import { PlanPool, type PlanRecord } from './plan-record.js';
 import { planTransfer } from './plan-transfer.js';
+import { emptyLoad, type QueueLoad, readLoad } from './queue-load.js';
 import { Ending, NO_PREFIX, Phase } from './request-table.js';
 import type { Stage } from './stage.js';
 import { SchedulerState } from './state.js';
@@ -52,6 +53,7 @@ export class Scheduler {
   readonly #computePlans: readonly PlanPool[];
   readonly #transferPlans: PlanPool | undefined;
   readonly #inFlight: PlanRecord[] = [];
+  readonly #load: QueueLoad = emptyLoad();
   #nextStepId = 0;
 
   constructor(config: SchedulerConfig) {
@@ -100,7 +102,7 @@ export class Scheduler {
     requests.tenant[slot] = request.tenant ?? 0;
     requests.prefix[slot] = request.prefix ?? NO_PREFIX;
     requests.phase[slot] = Phase.waiting;
-    queue.pushBack(slot, priority, request.tenant ?? 0);
+    queue.pushBack(slot, priority, request.tenant ?? 0, request.promptTokens);
     this.#state.submitted++;
     return slot;
   }
@@ -141,6 +143,11 @@ export class Scheduler {
   /** Prompt tokens that the request found in the prefix cache when it was first admitted. */
   cachedTokensOf(id: number): number {
     return this.#isLive(id) ? this.#state.requests.cached[id]! : 0;
+  }
+
+  /** What stands before a request that would arrive now; the object is filled anew by the next call. */
+  load(): QueueLoad {
+    return readLoad(this.#state, this.#load);
   }
 
   /**

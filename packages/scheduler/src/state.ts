@@ -147,7 +147,7 @@ export class SchedulerState implements SchedulerStats {
     this.#leavePlace(slot);
     this.requests.computed[slot] = 0;
     this.requests.phase[slot] = Phase.waiting;
-    this.queue.pushFront(slot, this.requests.priority[slot]!);
+    this.queue.pushFront(slot, this.requests.priority[slot]!, this.requests.known(slot));
   }
 
   #leavePlace(slot: number): void {
