@@ -1,4 +1,5 @@
 export { createEmbeddedBackend } from './create-embedded-backend.js';
+export type { EngineRestart, StageRanks } from './engine-supervisor.js';
 export type { StageExperts, StageRebalance } from './expert-balancer.js';
 export type { EmbeddedBackend, EmbeddedOptions } from './options.js';
 export type { RankExpertLoad } from './protocol.js';
