@@ -116,6 +116,14 @@ function embeddedOptions(
     modelDirectory: options.model ?? tinyMoe,
     stages: options.mixed === true ? 'mixed' : 'split',
     onProgress: (report) => progress.update(report),
+    onRestart: ({ stage = 'engine', error, ranks, resumed }) => {
+      const reason = error instanceof Error ? error.message : String(error);
+      const after = ranks === undefined ? 'given up' : `restarted, ${resumed} requests go on`;
+      reporter.note(
+        { event: 'restarted', stage, reason, resumed, ...(ranks && { ranks }) },
+        `${reason}: ${after}`,
+      );
+    },
     onRebalance: (result) =>
       reporter.note(
         { event: 'rebalanced', ...rebalanceNumbers(result) },

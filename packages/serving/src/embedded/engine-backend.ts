@@ -9,8 +9,8 @@ import type {
   SamplingRequest,
 } from '../backend.js';
 import { draining, promptTooLong, queueFull, ServingError, unknownModel } from '../errors.js';
-import type { Engine } from './engine.js';
-import type { ExpertBalancer, StageExperts, StageRebalance } from './expert-balancer.js';
+import type { EngineSupervisor } from './engine-supervisor.js';
+import type { StageExperts, StageRebalance } from './expert-balancer.js';
 import type { EmbeddedBackend } from './options.js';
 import { promptParam } from './prompt.js';
 import type { PromptEncoder } from './prompt-encoder.js';
@@ -28,12 +28,8 @@ export interface EngineParts {
   readonly tokenizer: Tokenizer;
   readonly encoder: PromptEncoder;
   readonly defaults: GenerationDefaults;
-  readonly engine: Engine;
+  readonly engine: EngineSupervisor;
   readonly randomSeed: () => number;
-  /** Bytes of weights that the ranks hold together. */
-  readonly weightBytes: number;
-  /** Of the stages of several ranks. */
-  readonly balancers: readonly ExpertBalancer[];
 }
 
 const retryAfterSeconds = 1;
@@ -41,13 +37,19 @@ const retryAfterSeconds = 1;
 /** The engine in this process, as a {@link Backend}. */
 export class EngineBackend implements EmbeddedBackend {
   readonly name = 'embedded';
-  readonly weightBytes: number;
   readonly #parts: EngineParts;
   #closing: Promise<void> | undefined;
 
   constructor(parts: EngineParts) {
     this.#parts = parts;
-    this.weightBytes = parts.weightBytes;
+  }
+
+  get weightBytes(): number {
+    return this.#parts.engine.weightBytes;
+  }
+
+  get restarts(): number {
+    return this.#parts.engine.restarts;
   }
 
   async models(): Promise<readonly ModelCard[]> {
@@ -105,22 +107,24 @@ export class EngineBackend implements EmbeddedBackend {
   }
 
   experts(): Promise<readonly StageExperts[]> {
-    return Promise.all(this.#parts.balancers.map((balancer) => balancer.report()));
+    return Promise.all(this.#parts.engine.balancers.map((balancer) => balancer.report()));
   }
 
   rebalance(): Promise<readonly StageRebalance[]> {
-    return Promise.all(this.#parts.balancers.map((balancer) => balancer.rebalance()));
+    return Promise.all(this.#parts.engine.balancers.map((balancer) => balancer.rebalance()));
   }
 
   health(): BackendHealth {
-    const { failure } = this.#parts.engine;
-    if (failure === undefined) return { status: 'ok' };
+    const { failure, isRestarting } = this.#parts.engine;
+    if (failure === undefined) {
+      return isRestarting ? { status: 'ok', detail: 'a lost rank is being replaced' } : { status: 'ok' };
+    }
     return { status: 'failed', detail: failure instanceof Error ? failure.message : String(failure) };
   }
 
   close(): Promise<void> {
-    const { engine, encoder, balancers } = this.#parts;
-    for (const balancer of balancers) balancer.fail(draining());
+    const { engine, encoder } = this.#parts;
+    for (const balancer of engine.balancers) balancer.fail(draining());
     this.#closing ??= Promise.all([engine.close(draining()), encoder.close()]).then(() => undefined);
     return this.#closing;
   }

@@ -8,6 +8,7 @@ export type {
   StageExpertStats,
   StepRecord,
 } from './engine-stats.js';
+export type { EngineRestart, StageRanks } from './engine-supervisor.js';
 export type { StageExperts, StageRebalance } from './expert-balancer.js';
 export type { EmbeddedBackend, EmbeddedOptions } from './options.js';
 export type { RankExpertLoad } from './protocol.js';

@@ -5,6 +5,7 @@ import type { SchedulerConfig } from '@moestack/scheduler';
 import type { Backend } from '../backend.js';
 import type { Clock } from '../clock.js';
 import { ServingError } from '../errors.js';
+import type { EngineRestart } from './engine-supervisor.js';
 import type { StageExperts, StageRebalance } from './expert-balancer.js';
 import type { LoadProgress } from './stage-worker.js';
 
@@ -44,6 +45,14 @@ export interface EmbeddedOptions {
   readonly blockSizeTokens?: number;
   /** Most prompt tokens in one step; default 512. */
   readonly prefillTokens?: number;
+  /** Times that a request is taken up again after the engine lost a rank, with the tokens that it has; default 2. */
+  readonly retries?: number;
+  /** Restarts in a row, with no more than a few steps in between, before the engine is given up; default 3. 0: the first lost rank ends it. */
+  readonly restarts?: number;
+  /** How long one step may take before its stage counts as lost; default 120. */
+  readonly stepTimeoutSeconds?: number;
+  /** Called when lost ranks have been replaced, or the engine was given up. */
+  readonly onRestart?: (restart: EngineRestart) => void;
   readonly onProgress?: (progress: LoadProgress) => void;
   /** Aborts the start. */
   readonly signal?: AbortSignal;
@@ -56,6 +65,8 @@ export interface EmbeddedOptions {
 export interface EmbeddedBackend extends Backend {
   /** Bytes of weights that the ranks hold together. */
   readonly weightBytes: number;
+  /** Times that lost ranks were replaced. */
+  readonly restarts: number;
   /** Where the experts of each stage of several ranks live, and what they have done. */
   experts(): Promise<readonly StageExperts[]>;
   /** Places the experts of each stage of several ranks anew, by the tokens since the last time, while it serves. */
@@ -73,6 +84,8 @@ export interface EngineSizes {
 const kvBudgetBytes = 2 ** 30;
 const maxCount = 2 ** 20;
 const maxRanks = 64;
+/** Timers take 2^31 - 1 milliseconds. */
+const MAXIMUM_SECONDS = 2_000_000;
 
 /**
  * Fills in the sizes.
@@ -150,6 +163,16 @@ export function directoryPath(directory: string | URL): string {
 export function count(name: string, value: number, minimum: number, maximum: number): number {
   if (Number.isInteger(value) && value >= minimum && value <= maximum) return value;
   throw badOption(name, value, `a whole number from ${minimum} to ${maximum}`);
+}
+
+/**
+ * A time above 0.
+ *
+ * @throws {@link ServingError} `serving/bad-options`.
+ */
+export function seconds(name: string, value: number): number {
+  if (Number.isFinite(value) && value > 0 && value <= MAXIMUM_SECONDS) return value;
+  throw badOption(name, value, `seconds above 0, at most ${MAXIMUM_SECONDS}`);
 }
 
 function badOption(name: string, value: unknown, expected: string, cause?: unknown): ServingError {

@@ -73,15 +73,11 @@ export class StageWorker {
     const worker = new StageWorker(name, setup);
     if (options.world !== undefined)
       void watchWorker(options.world.world, options.world.rank, worker.#worker);
+    let onAbort: () => void = () => undefined;
     try {
       await new Promise<void>((resolve, reject) => {
-        signal?.addEventListener(
-          'abort',
-          () => reject(new AbortedError('the start of the engine', signal.reason)),
-          {
-            once: true,
-          },
-        );
+        onAbort = () => reject(new AbortedError('the start of the engine', signal?.reason));
+        signal?.addEventListener('abort', onAbort, { once: true });
         worker.listen((message) => {
           if (message.type === 'progress') onProgress?.(message);
           if (message.type === 'failed') reject(decodeError(message.error));
@@ -94,6 +90,8 @@ export class StageWorker {
     } catch (error) {
       await worker.close();
       throw error;
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
     }
     return worker;
   }
