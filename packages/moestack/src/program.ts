@@ -58,7 +58,7 @@ export async function runCli(args: readonly string[], environment: CliEnvironmen
     if (interrupt.signal.aborted) {
       // A server that is told to stop has done its work; a conversion or a training run has not.
       if (!commandGroups.some(({ name }) => name === args[0])) return 0;
-      reporter.error(interrupted(error));
+      reporter.error(interrupted(error, args));
       return 130;
     }
     reporter.error(error instanceof CommanderError ? usageError(error, commandPath(program, args)) : error);
@@ -180,11 +180,15 @@ function usageError(error: CommanderError, path: string): CliError {
   });
 }
 
-function interrupted(cause: unknown): CliError {
+function interrupted(cause: unknown, [name = '', subcommand = '']: readonly string[]): CliError {
+  const remedies = commandGroups.find((group) => group.name === name)?.afterInterruption ?? {};
+  const own = Object.hasOwn(remedies, subcommand) ? remedies[subcommand] : undefined;
+  // Options of the command itself stand where a subcommand would.
+  const remedy = own ?? (subcommand.startsWith('-') || subcommand === '' ? remedies[''] : undefined);
   return new CliError({
     code: 'cli/interrupted',
     message: 'interrupted before the end',
-    remedy: 'run the same command again: a conversion goes on where it ended, training with --resume',
+    remedy: remedy ?? 'run the same command again: it begins anew',
     cause,
   });
 }
