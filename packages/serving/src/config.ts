@@ -140,7 +140,7 @@ export const VllmBackendConfig = z.strictObject({
   decode: z.array(WorkerConfig).min(1).max(4096),
   cancelGraceSeconds: positive
     .optional()
-    .describe('Longest wait for the decode leg to take over KV blocks of a client that left; default 5'),
+    .describe('Longest wait for the decode leg to take over KV blocks of a client that left; default 2'),
 });
 export type VllmBackendConfig = z.infer<typeof VllmBackendConfig>;
 

@@ -1,12 +1,17 @@
 import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { OpenAPIHono } from '@hono/zod-openapi';
+import { Admission } from '../auth/admission.js';
 import { type Clock, systemClock } from '../clock.js';
 import { draining, ServingError } from '../errors.js';
 import { errorResponse } from '../http/error-response.js';
+import { silentObserver } from '../observer.js';
+import { BackendSet } from './backend-set.js';
 import { addGenerationRoutes } from './generation-routes.js';
 import { InFlight } from './in-flight.js';
 import { addInfoRoutes } from './info-routes.js';
 import { GatewayMetrics } from './metrics.js';
+import { nodeHandler } from './node-handler.js';
 import type { GatewayContext, GatewayEnv, GatewayOptions } from './options.js';
 
 /** An OpenAI-compatible HTTP application over a backend; {@link listen} puts it on a port. */
@@ -15,6 +20,12 @@ export interface Gateway {
   readonly app: OpenAPIHono<GatewayEnv>;
   /** Answers one request. */
   readonly fetch: (request: Request) => Response | Promise<Response>;
+  /**
+   * Takes a request of node's own server if it can be passed on to a pool without detours; {@link listen} asks it first.
+   *
+   * @returns whether it was taken.
+   */
+  readonly handle: (request: IncomingMessage, response: ServerResponse) => boolean;
   /** Requests being answered. */
   readonly requestsInFlight: number;
   /**
@@ -47,9 +58,17 @@ export function createGateway(options: GatewayOptions): Gateway {
   const clock: Clock = options.clock ?? systemClock;
   const inFlight = new InFlight();
   let isDraining = false;
+  const backends = new BackendSet('name' in options.backend ? [options.backend] : options.backend);
   const context: GatewayContext = {
-    backend: options.backend,
-    metrics: new GatewayMetrics(options.backend, clock),
+    backends,
+    admission: new Admission({
+      clock,
+      ...(options.keys && { keys: options.keys }),
+      ...(options.limits && { limits: options.limits }),
+    }),
+    guardrail: options.guardrail,
+    observer: options.observer ?? silentObserver,
+    metrics: new GatewayMetrics(backends, clock),
     inFlight,
     clock,
     maxBodyBytes: options.maxBodyBytes ?? defaultMaxBodyBytes,
@@ -62,6 +81,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   return {
     app,
     fetch: (request) => app.fetch(request),
+    handle: nodeHandler(context),
     get requestsInFlight() {
       return inFlight.size;
     },

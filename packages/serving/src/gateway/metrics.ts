@@ -1,5 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { Backend, BackendEvent, Usage } from '../backend.js';
+import type { BackendBase, BackendEvent, Usage } from '../backend.js';
 import type { Clock } from '../clock.js';
 import { histogramText } from './histogram-text.js';
 
@@ -14,7 +14,7 @@ const tokenBuckets = [
 export class GatewayMetrics {
   readonly contentType: string;
   readonly #registry = new Registry();
-  readonly #backend: Backend;
+  readonly #backend: BackendBase;
   readonly #clock: Clock;
   readonly #promptTokens: Counter;
   readonly #generationTokens: Counter;
@@ -24,7 +24,7 @@ export class GatewayMetrics {
   readonly #timePerToken: Histogram;
   readonly #latency: Histogram;
 
-  constructor(backend: Backend, clock: Clock) {
+  constructor(backend: BackendBase, clock: Clock) {
     this.#backend = backend;
     this.#clock = clock;
     const registers = [this.#registry];
