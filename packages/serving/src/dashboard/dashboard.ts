@@ -9,8 +9,11 @@ import { expertsEvent, StepFeed } from './views.js';
 
 /** What the page shows of the server. */
 export interface ServedModel {
+  /** The first one. */
   readonly model: string;
-  readonly contextTokens: number;
+  readonly models: readonly string[];
+  /** Of the model with the longest; null where nobody tells. */
+  readonly contextTokens: number | null;
   readonly backend: string;
 }
 

@@ -94,19 +94,19 @@ export class LiveStats implements GatewayObserver {
     const fromUs = nowUs - this.windowSeconds * 1e6;
     this.#latencies = this.#latencies.filter(({ atUs }) => atUs >= fromUs);
     const rates = this.#rates(engines, nowUs);
-    const stages = engines.flatMap(({ stats }) => stats.stages);
+    const stages = engines.flatMap(({ stats }) => stats.stages ?? []);
     const ttft = sorted(this.#latencies.map(({ ttftUs }) => ttftUs));
     const tpot = sorted(this.#latencies.map(({ tpotUs }) => tpotUs));
     const met = this.#latencies.filter(({ isMet }) => isMet).length;
     const hasTargets = this.slo.ttftSeconds !== undefined || this.slo.tpotSeconds !== undefined;
-    const sum = (pick: (stats: EngineReport['stats']) => number) =>
-      engines.reduce((total, { stats }) => total + pick(stats), 0);
+    const sum = (field: 'running' | 'waiting') =>
+      engines.reduce((total, { stats }) => total + (stats[field] ?? 0), 0);
     const sample: Sample = {
       atSeconds: this.#clock.unixSeconds(),
       generatedTokens: round(rates.generated),
       promptTokens: round(rates.prompt),
-      running: engines.length > 0 ? sum(({ running }) => running) : this.#tracker.size,
-      waiting: sum(({ waiting }) => waiting),
+      running: engines.length > 0 ? sum('running') : this.#tracker.size,
+      waiting: sum('waiting'),
       kvUse:
         stages.length === 0
           ? null
@@ -139,15 +139,15 @@ export class LiveStats implements GatewayObserver {
   #rates(engines: readonly EngineReport[], nowUs: number): { prompt: number; generated: number } {
     this.#endedTokens.push({ prompt: 0, generated: 0 });
     if (this.#endedTokens.length > remoteRateSeconds + 1) this.#endedTokens.shift();
-    if (engines.length === 0) {
+    if (!engines.some(({ stats }) => stats.generatedTokens !== undefined)) {
       const mean = (field: 'prompt' | 'generated') =>
         this.#endedTokens.reduce((total, one) => total + one[field], 0) / remoteRateSeconds;
       return { prompt: mean('prompt'), generated: mean('generated') };
     }
     const now = {
       atUs: nowUs,
-      prompt: engines.reduce((total, { stats }) => total + stats.promptTokens, 0),
-      generated: engines.reduce((total, { stats }) => total + stats.generatedTokens, 0),
+      prompt: engines.reduce((total, { stats }) => total + (stats.promptTokens ?? 0), 0),
+      generated: engines.reduce((total, { stats }) => total + (stats.generatedTokens ?? 0), 0),
     };
     const before = this.#before;
     this.#before = now;
@@ -161,8 +161,11 @@ export class LiveStats implements GatewayObserver {
   }
 
   #totalsView(engines: readonly EngineReport[]): TotalsView {
-    const preemptions = engines.reduce((total, { stats }) => total + stats.preemptions, 0);
-    return { ...this.#totals, preemptions: engines.length === 0 ? null : preemptions };
+    const counts = engines.flatMap(({ stats }) => stats.preemptions ?? []);
+    return {
+      ...this.#totals,
+      preemptions: counts.length === 0 ? null : counts.reduce((total, count) => total + count, 0),
+    };
   }
 
   #target(name: string): Target | undefined {

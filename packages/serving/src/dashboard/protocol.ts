@@ -28,7 +28,8 @@ export interface SloView {
 /** The first event of a connection. */
 export interface HelloEvent {
   readonly model: string;
-  readonly contextTokens: number;
+  readonly models: readonly string[];
+  readonly contextTokens: number | null;
   readonly backend: string;
   readonly startedAtSeconds: number;
   readonly slo: SloView;

@@ -9,13 +9,10 @@ const maximumSteps = 200;
 /** The experts of the engines, as the page wants them. */
 export function expertsEvent(engines: readonly EngineReport[], clock: Clock): ExpertsEvent {
   const stages = engines.flatMap(({ model, stats }) =>
-    stats.experts.map((experts) => ({
+    (stats.experts ?? []).map((experts) => ({
       experts,
       view: expertsView(experts, engines.length > 1 ? `${model} ${experts.stage}` : experts.stage),
-      agoUs:
-        experts.lastMigration === undefined
-          ? undefined
-          : Math.max(0, stats.atUs - experts.lastMigration.atUs),
+      agoUs: ageUs(stats, experts),
     })),
   );
   let newest: (typeof stages)[number] | undefined;
@@ -27,6 +24,11 @@ export function expertsEvent(engines: readonly EngineReport[], clock: Clock): Ex
     migration:
       newest === undefined ? null : migrationView(newest.experts, newest.view.stage, newest.agoUs!, clock),
   };
+}
+
+function ageUs({ atUs }: EngineReport['stats'], { lastMigration }: StageExpertStats): number | undefined {
+  if (lastMigration === undefined || atUs === undefined) return undefined;
+  return Math.max(0, atUs - lastMigration.atUs);
 }
 
 function expertsView(experts: StageExpertStats, stage: string): StageExpertsView {
@@ -63,7 +65,7 @@ export class StepFeed {
     return engines.flatMap(({ model, stats }, index) => {
       const key = `${index} ${model}`;
       const after = this.#seen.get(key) ?? -1;
-      const fresh = stats.timeline.filter(({ endUs }) => endUs > after).slice(-maximumSteps);
+      const fresh = (stats.timeline ?? []).filter(({ endUs }) => endUs > after).slice(-maximumSteps);
       const last = fresh.reduce((highest, { endUs }) => Math.max(highest, endUs), after);
       this.#seen.set(key, last);
       return fresh.flatMap((step) => stepSpans(step, engines.length > 1 ? `${model} ` : ''));

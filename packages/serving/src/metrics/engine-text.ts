@@ -1,12 +1,13 @@
-import type { EngineStats, StageEngineStats, StageExpertStats } from '../embedded/engine-stats.js';
-import type { EngineReport } from './engine-source.js';
+import type { StageExpertStats } from '../embedded/engine-stats.js';
+import type { EngineFigures, EngineReport, StageFigures } from './engine-source.js';
 import { highestOverMean, rankLoads } from './expert-load.js';
 import { ExpositionWriter, type Labels } from './exposition.js';
 
 /** A stage with more experts than this over all layers shows its load by layer only. */
 const maximumExpertSeries = 4096;
 
-type Value = (stats: EngineStats) => number;
+/** What an engine does not know is left out. */
+type Value = (stats: EngineFigures) => number | undefined;
 
 /** Figures that vLLM has too, under its names and with its meaning. */
 const vllmFamilies: readonly (readonly [string, 'counter' | 'gauge', string, Value])[] = [
@@ -42,33 +43,33 @@ const ownFamilies: readonly (readonly [string, 'counter' | 'gauge', string, Valu
   ],
   ['kv_handovers_total', 'counter', 'Requests moved from prefill to decode', (s) => s.handovers],
   ['kv_handover_bytes_total', 'counter', 'KV bytes moved from prefill to decode', (s) => s.handoverBytes],
-  ['admission_accepted_total', 'counter', 'Requests admitted', (s) => s.admission.accepted],
+  ['admission_accepted_total', 'counter', 'Requests admitted', (s) => s.admission?.accepted],
   [
     'admission_shortened_total',
     'counter',
     'Requests admitted with fewer tokens',
-    (s) => s.admission.shortened,
+    (s) => s.admission?.shortened,
   ],
-  ['admission_deferred_total', 'counter', 'Requests admitted behind others', (s) => s.admission.deferred],
-  ['slo_attainment', 'gauge', 'Share of the last requests that met every target', (s) => s.slo.attainment],
+  ['admission_deferred_total', 'counter', 'Requests admitted behind others', (s) => s.admission?.deferred],
+  ['slo_attainment', 'gauge', 'Share of the last requests that met every target', (s) => s.slo?.attainment],
   [
     'slo_ttft_attainment',
     'gauge',
     'Share that met the target for the first token',
-    (s) => s.slo.ttftAttainment,
+    (s) => s.slo?.ttftAttainment,
   ],
-  ['slo_tpot_attainment', 'gauge', 'Share that met the target per token', (s) => s.slo.tpotAttainment],
+  ['slo_tpot_attainment', 'gauge', 'Share that met the target per token', (s) => s.slo?.tpotAttainment],
   [
     'goodput_requests_per_second',
     'gauge',
     'Requests a second within the targets',
-    (s) => s.slo.goodputRequestsPerSecond,
+    (s) => s.slo?.goodputRequestsPerSecond,
   ],
   [
     'goodput_tokens_per_second',
     'gauge',
     'Tokens a second of those requests',
-    (s) => s.slo.goodputTokensPerSecond,
+    (s) => s.slo?.goodputTokensPerSecond,
   ],
 ];
 
@@ -76,7 +77,7 @@ const stageFamilies: readonly (readonly [
   string,
   'counter' | 'gauge',
   string,
-  (stage: StageEngineStats) => number,
+  (stage: StageFigures) => number | undefined,
 ])[] = [
   ['stage_running', 'gauge', 'Sequences that hold KV blocks of the stage', (s) => s.running],
   [
@@ -92,15 +93,15 @@ const stageFamilies: readonly (readonly [
   ['stage_busy_seconds_total', 'counter', 'Time that steps took', (s) => s.busySeconds],
 ];
 
-/** What is known of a model that runs elsewhere. */
-export interface RemoteModel {
+/** What a gateway sees of a model: tokens when requests end. */
+export interface SeenModel {
   readonly model: string;
   readonly promptTokens: number;
   readonly generatedTokens: number;
   readonly running: number;
 }
 
-const remoteValues: Readonly<Record<string, (remote: RemoteModel) => number>> = {
+const seenValues: Readonly<Record<string, (seen: SeenModel) => number>> = {
   num_requests_running: ({ running }) => running,
   prompt_tokens_total: ({ promptTokens }) => promptTokens,
   generation_tokens_total: ({ generatedTokens }) => generatedTokens,
@@ -109,53 +110,65 @@ const remoteValues: Readonly<Record<string, (remote: RemoteModel) => number>> = 
 /**
  * The figures of the engines in the Prometheus text format.
  *
- * @param remote - models whose tokens are known when requests end.
+ * @param seen - counts for models whose engine does not count itself.
  */
-export function engineText(reports: readonly EngineReport[], remote: readonly RemoteModel[] = []): string {
+export function engineText(reports: readonly EngineReport[], seen: readonly SeenModel[] = []): string {
   const out = new ExpositionWriter();
   const engines = reports.map(({ model, stats }, index) => ({
     stats,
-    labels: { model_name: model, engine: index } satisfies Labels,
+    labels: { model_name: model, engine: index },
   }));
   for (const [name, type, help, value] of vllmFamilies) {
-    const remoteValue = remote.length === 0 ? undefined : remoteValues[name];
-    if (engines.length === 0 && remoteValue === undefined) continue;
-    out.family(`vllm:${name}`, type, help);
-    for (const { labels, stats } of engines) out.sample(`vllm:${name}`, labels, value(stats));
-    for (const one of remoteValue === undefined ? [] : remote) {
-      out.sample(`vllm:${name}`, { model_name: one.model, engine: 'remote' }, remoteValue!(one));
-    }
+    const own = engines.map(({ labels, stats }) => [labels, value(stats)] as const);
+    const counted = new Set(own.flatMap(([labels, known]) => (known === undefined ? [] : labels.model_name)));
+    const seenValue = seenValues[name];
+    const others = seenValue === undefined ? [] : seen.filter(({ model }) => !counted.has(model));
+    out.optional(`vllm:${name}`, type, help, [
+      ...own,
+      ...others.map((one) => [{ model_name: one.model, engine: 'gateway' }, seenValue?.(one)] as const),
+    ]);
   }
   if (engines.length === 0) return out.text();
   for (const [name, type, help, value] of ownFamilies) {
-    out.family(`moestack:${name}`, type, help);
-    for (const { labels, stats } of engines) out.sample(`moestack:${name}`, labels, value(stats));
+    out.optional(
+      `moestack:${name}`,
+      type,
+      help,
+      engines.map(({ labels, stats }) => [labels, value(stats)] as const),
+    );
   }
   writeRefusals(out, engines);
   writeHistograms(out, engines);
   for (const [name, type, help, value] of stageFamilies) {
-    out.family(`moestack:${name}`, type, help);
-    for (const { labels, stats } of engines) {
-      for (const stage of stats.stages)
-        out.sample(`moestack:${name}`, { ...labels, stage: stage.stage }, value(stage));
-    }
+    out.optional(
+      `moestack:${name}`,
+      type,
+      help,
+      engines.flatMap(({ labels, stats }) =>
+        (stats.stages ?? []).map((stage) => [{ ...labels, stage: stage.stage }, value(stage)] as const),
+      ),
+    );
   }
   writeExperts(out, engines);
   return out.text();
 }
 
 interface Engine {
-  readonly stats: EngineStats;
-  readonly labels: Labels;
+  readonly stats: EngineFigures;
+  readonly labels: { readonly model_name: string; readonly engine: number };
 }
 
 function writeRefusals(out: ExpositionWriter, engines: readonly Engine[]): void {
-  out.family('moestack:admission_refused_total', 'counter', 'Requests refused, by reason');
-  for (const { labels, stats } of engines) {
-    for (const [reason, count] of Object.entries(stats.admission.refused)) {
-      out.sample('moestack:admission_refused_total', { ...labels, reason }, count);
-    }
-  }
+  out.optional(
+    'moestack:admission_refused_total',
+    'counter',
+    'Requests refused, by reason',
+    engines.flatMap(({ labels, stats }) =>
+      Object.entries(stats.admission?.refused ?? {}).map(
+        ([reason, count]) => [{ ...labels, reason }, count] as const,
+      ),
+    ),
+  );
 }
 
 function writeHistograms(out: ExpositionWriter, engines: readonly Engine[]): void {
@@ -170,14 +183,19 @@ function writeHistograms(out: ExpositionWriter, engines: readonly Engine[]): voi
     ['moestack:decode_batch_size', 'Sequences per decode step', 'decodeBatchSize'],
   ] as const;
   for (const [name, help, field] of families) {
+    const known = engines.flatMap(({ labels, stats }) => {
+      const snapshot = stats[field];
+      return snapshot === undefined ? [] : [{ labels, snapshot }];
+    });
+    if (known.length === 0) continue;
     out.family(name, 'histogram', help);
-    for (const { labels, stats } of engines) out.histogram(name, labels, stats[field]);
+    for (const { labels, snapshot } of known) out.histogram(name, labels, snapshot);
   }
 }
 
 function writeExperts(out: ExpositionWriter, engines: readonly Engine[]): void {
   const stages = engines.flatMap(({ labels, stats }) =>
-    stats.experts.map((experts) => ({ experts, labels: { ...labels, stage: experts.stage }, stats })),
+    (stats.experts ?? []).map((experts) => ({ experts, labels: { ...labels, stage: experts.stage } })),
   );
   if (stages.length === 0) return;
   const byLayer = (
@@ -225,6 +243,7 @@ function writeExperts(out: ExpositionWriter, engines: readonly Engine[]): void {
   }
 }
 
-function fullestStage({ stages }: EngineStats): number {
-  return Math.max(0, ...stages.map(({ blocksUsed, blocksTotal }) => blocksUsed / Math.max(1, blocksTotal)));
+function fullestStage({ stages }: EngineFigures): number | undefined {
+  if (stages === undefined || stages.length === 0) return undefined;
+  return Math.max(...stages.map(({ blocksUsed, blocksTotal }) => blocksUsed / Math.max(1, blocksTotal)));
 }

@@ -24,6 +24,20 @@ export class ExpositionWriter {
     return this.family(name, type, help).sample(name, labels, value);
   }
 
+  /** A family of the samples that have a value; none, if none has. */
+  optional(
+    name: string,
+    type: 'counter' | 'gauge',
+    help: string,
+    samples: readonly (readonly [labels: Labels, value: number | undefined])[],
+  ): this {
+    const known = samples.filter(([, value]) => value !== undefined);
+    if (known.length === 0) return this;
+    this.family(name, type, help);
+    for (const [labels, value] of known) this.sample(name, labels, value ?? 0);
+    return this;
+  }
+
   /** The samples of a histogram that somebody else counted. */
   histogram(name: string, labels: Labels, snapshot: HistogramSnapshot): this {
     snapshot.bounds.forEach((bound, index) => {

@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { BackendEvent } from '../backend.js';
 import type { BreakerState, GatewayEvent, GatewayObserver } from '../observer.js';
 import { askEngines, type EngineSource } from './engine-source.js';
 import { engineText } from './engine-text.js';
@@ -27,6 +28,8 @@ const breakerLevels: Readonly<Record<BreakerState, number>> = { closed: 0, 'half
 export interface ServingMetricsOptions {
   /** Engines in this process. */
   readonly engines?: readonly EngineSource[];
+  /** Names of the backends of this process: they tell how each continuation ended. */
+  readonly localBackends?: readonly string[];
   /** Whether a model is served here; others are counted as `other`, since clients name what they like. */
   readonly isServed?: (model: string) => boolean;
 }
@@ -39,6 +42,7 @@ export class ServingMetrics implements GatewayObserver {
   readonly contentType: string;
   readonly #registry = new Registry();
   readonly #engines: readonly EngineSource[];
+  readonly #localBackends: ReadonlySet<string>;
   readonly #isServed: (model: string) => boolean;
   readonly #tracker = new RequestTracker((request) => this.#ended(request));
   readonly #models = new LabelLimit(100);
@@ -88,8 +92,7 @@ export class ServingMetrics implements GatewayObserver {
   readonly #success = this.#vllmCounter('request_success_total', 'Requests answered in full', [
     'finished_reason',
   ]);
-  /** Of models that run elsewhere. */
-  readonly #remote = new Map<string, { promptTokens: number; generatedTokens: number; running: number }>();
+  readonly #counts = new Map<string, { promptTokens: number; generatedTokens: number; running: number }>();
   readonly #firstToken = this.#vllmHistogram(
     'time_to_first_token_seconds',
     'Arrival to first byte',
@@ -114,6 +117,7 @@ export class ServingMetrics implements GatewayObserver {
 
   constructor(options: ServingMetricsOptions = {}) {
     this.#engines = options.engines ?? [];
+    this.#localBackends = new Set(options.localBackends);
     this.#isServed = options.isServed ?? (() => true);
     this.contentType = this.#registry.contentType;
     const tracker = this.#tracker;
@@ -130,8 +134,7 @@ export class ServingMetrics implements GatewayObserver {
   observe(event: GatewayEvent): void {
     this.#tracker.observe(event);
     if (event.type === 'received') {
-      const remote = this.#remoteOf(event.model);
-      if (remote !== undefined) remote.running += 1;
+      this.#countsOf(event.model).running += 1;
     }
     if (event.type === 'received' || event.type === 'first-byte' || event.type === 'usage') return;
     if (event.type === 'finished') return;
@@ -156,34 +159,37 @@ export class ServingMetrics implements GatewayObserver {
     this.#responses.inc({ route: this.#routes.value(route), status: String(status) });
   }
 
-  /** Counts the end of a continuation where its reason is known: `stop`, `length`. */
-  finished(model: string, reason: string): void {
-    this.#success.inc({ model_name: this.#model(model), finished_reason: reason });
+  /** Counts a continuation of a backend of this process when it ends; the returned function takes its events. */
+  follow(model: string): (event: BackendEvent) => void {
+    return (event) => {
+      if (event.type === 'finish') {
+        this.#success.inc({ model_name: this.#model(model), finished_reason: event.reason });
+      }
+    };
   }
 
   /** Everything in the Prometheus text format. */
   async text(): Promise<string> {
     const [registered, reports] = await Promise.all([this.#registry.metrics(), askEngines(this.#engines)]);
-    const remote = [...this.#remote].map(([model, counts]) => ({ model, ...counts }));
-    return registered + engineText(reports, remote);
+    const seen = [...this.#counts].map(([model, counts]) => ({ model, ...counts }));
+    return `${registered.trimEnd()}\n${engineText(reports, seen)}`;
   }
 
-  /** Counts of a model that no engine in this process counts as it goes. */
-  #remoteOf(model: string): { promptTokens: number; generatedTokens: number; running: number } | undefined {
-    if (this.#engines.some((engine) => engine.model === model)) return undefined;
+  /** Counts of a model, as seen from outside. */
+  #countsOf(model: string): { promptTokens: number; generatedTokens: number; running: number } {
     const name = this.#model(model);
-    let counts = this.#remote.get(name);
+    let counts = this.#counts.get(name);
     if (counts === undefined) {
       counts = { promptTokens: 0, generatedTokens: 0, running: 0 };
-      this.#remote.set(name, counts);
+      this.#counts.set(name, counts);
     }
     return counts;
   }
 
   #ended(request: EndedRequest): void {
     const { received, usage, outcome, code } = request;
-    const remote = this.#remoteOf(received.model);
-    if (remote !== undefined) remote.running -= 1;
+    const counts = this.#countsOf(received.model);
+    counts.running -= 1;
     this.#requests.inc({
       route: this.#routes.value(received.route),
       outcome,
@@ -195,20 +201,23 @@ export class ServingMetrics implements GatewayObserver {
       const key = received.keyId === undefined ? '' : this.#keys.value(received.keyId);
       this.#keyTokens.inc({ key, kind: 'prompt' }, promptTokens);
       this.#keyTokens.inc({ key, kind: 'generation' }, completionTokens);
-      if (remote !== undefined) {
-        remote.promptTokens += promptTokens;
-        remote.generatedTokens += completionTokens;
-      }
+      counts.promptTokens += promptTokens;
+      counts.generatedTokens += completionTokens;
       this.#promptLength.observe(labels, promptTokens);
       this.#answerLength.observe(labels, completionTokens);
     }
     if (outcome !== 'ok') return;
+    if (!this.#localBackends.has(request.routed.at(-1)?.backend ?? '')) {
+      this.#success.inc({ ...labels, finished_reason: 'unknown' });
+    }
     this.#latency.observe(labels, (request.endedUs - received.atUs) / 1e6);
     if (request.ttftUs !== undefined) this.#firstToken.observe(labels, request.ttftUs / 1e6);
     if (request.tpotUs !== undefined) this.#perToken.observe(labels, request.tpotUs / 1e6);
   }
 
   #model(model: string): string {
+    // Without a name, the first model is meant.
+    if (model === '' && this.#engines[0] !== undefined) return this.#models.value(this.#engines[0].model);
     return this.#isServed(model) ? this.#models.value(model) : 'other';
   }
 

@@ -152,7 +152,7 @@ export class GenAiSpans implements GatewayObserver {
     const { providerName = () => 'moestack' } = this.#options;
     const [address, port] = hostAndPort(event.worker);
     const leg = this.#tracer().startSpan(
-      `${open.operation} ${open.model}`,
+      `${open.operation} ${open.model}`.trimEnd(),
       {
         kind: SpanKind.CLIENT,
         startTime: at(open, event.atUs),

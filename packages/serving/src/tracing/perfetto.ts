@@ -34,7 +34,7 @@ export function perfettoTrace(engines: readonly EngineReport[], requests: readon
   engines.forEach(({ model, stats }, index) => {
     const pid = requestsPid + 1 + index;
     events.push(name('process_name', pid, undefined, `engine ${model}`));
-    events.push(...engineEvents(stats.timeline, pid));
+    events.push(...engineEvents(stats.timeline ?? [], pid));
   });
   return { displayTimeUnit: 'ms', traceEvents: events };
 }

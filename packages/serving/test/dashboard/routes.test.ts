@@ -20,7 +20,7 @@ function setUp() {
   const dashboard = new Dashboard({
     clock,
     engines,
-    describe: async () => ({ model: 'm', contextTokens: 8, backend: 'embedded' }),
+    describe: async () => ({ model: 'm', models: ['m'], contextTokens: 8, backend: 'embedded' }),
   });
   const requests = new RequestLog();
   const app = new Hono();
@@ -107,7 +107,7 @@ describe('the events', () => {
     const dashboard = new Dashboard({
       clock: systemClock,
       engines: [{ model: 'm', stats: () => Promise.reject(new Error('gone')) }],
-      describe: async () => ({ model: 'm', contextTokens: 8, backend: 'embedded' }),
+      describe: async () => ({ model: 'm', models: ['m'], contextTokens: 8, backend: 'embedded' }),
     });
     await dashboard.tick();
     const response = await dashboard.connect();

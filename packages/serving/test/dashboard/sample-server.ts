@@ -25,7 +25,12 @@ export async function startSample(
     clock,
     engines,
     slo: { ttftSeconds: 0.2, tpotSeconds: 0.02 },
-    describe: async () => ({ model: 'letters', contextTokens: 4096, backend: 'embedded' }),
+    describe: async () => ({
+      model: 'letters',
+      models: ['letters'],
+      contextTokens: 4096,
+      backend: 'embedded',
+    }),
   });
   const requests = new RequestLog();
   const { adminKeySha256 } = options;

@@ -77,8 +77,9 @@ class Dashboard {
     followTheme(() => this.#experts.redraw());
   }
 
+  /** The model that the chat asks. */
   get model(): string {
-    return this.#hello?.model ?? '';
+    return byId<HTMLSelectElement>('chat-model').value || (this.#hello?.model ?? '');
   }
 
   take<K extends keyof DashboardEvents>(name: K, data: DashboardEvents[K]): void {
@@ -97,6 +98,11 @@ class Dashboard {
     this.#hello = hello;
     this.#samples = [...hello.samples];
     byId('chat-key-label').hidden = !hello.needsKey;
+    const picker = byId<HTMLSelectElement>('chat-model');
+    byId('chat-model-label').hidden = hello.models.length < 2;
+    if ([...picker.options].map(({ value }) => value).join('\n') !== hello.models.join('\n')) {
+      picker.replaceChildren(...hello.models.map((name) => new Option(name, name)));
+    }
     this.#showSamples();
   }
 
@@ -122,7 +128,9 @@ class Dashboard {
     }
     const sample = this.#samples.at(-1);
     const up = sample === undefined ? '' : ` · up ${duration(sample.atSeconds - hello.startedAtSeconds)}`;
-    setText(byId('model'), `${hello.model} · ${hello.backend} · context ${hello.contextTokens}${up}`);
+    const names = hello.models.length > 1 ? `${hello.models.length} models` : hello.model;
+    const context = hello.contextTokens === null ? '' : ` · context ${hello.contextTokens}`;
+    setText(byId('model'), `${names} · ${hello.backend}${context}${up}`);
     document.title = `${hello.model} – moestack`;
     if (sample !== undefined) this.#showCards(sample, slo);
   }
