@@ -4,6 +4,7 @@ import { endOfSequenceIds, loadTokenizer, readConfig, readGenerationConfig } fro
 import type { GenerationConfig } from '@moestack/schemas';
 import { systemClock } from '../clock.js';
 import { EngineBackend, type GenerationDefaults } from './engine-backend.js';
+import { EngineMonitor } from './engine-monitor.js';
 import { type EngineRestart, EngineSupervisor, type StageRanks } from './engine-supervisor.js';
 import {
   count,
@@ -50,7 +51,13 @@ export async function createEmbeddedBackend(options: EmbeddedOptions): Promise<E
   const clock = options.clock ?? systemClock;
   const { stages, maxWaiting } = sizes.scheduler;
   const stepTimeoutSeconds = seconds('stepTimeoutSeconds', options.stepTimeoutSeconds ?? STEP_SECONDS);
-  const setup = { options, directory, config, sizes, eosIds, stepTimeoutSeconds, clock };
+  const monitor = new EngineMonitor({
+    clock,
+    scheduler: sizes.scheduler,
+    slo: options.slo ?? {},
+    admission: options.admission ?? {},
+  });
+  const setup = { options, directory, config, sizes, eosIds, stepTimeoutSeconds, clock, monitor };
   let isFirst = true;
   const supervision = {
     start: (ranks: StageRanks, closing: AbortSignal) => {
@@ -85,6 +92,7 @@ export async function createEmbeddedBackend(options: EmbeddedOptions): Promise<E
     }),
     defaults: defaultsOf(generation),
     engine,
+    monitor,
     randomSeed: options.randomSeed ?? (() => randomInt(maxRandomSeed)),
   });
 }
