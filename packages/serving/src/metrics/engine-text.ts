@@ -1,7 +1,7 @@
 import type { StageExpertStats } from '../embedded/engine-stats.js';
 import type { EngineFigures, EngineReport, StageFigures } from './engine-source.js';
 import { highestOverMean, rankLoads } from './expert-load.js';
-import { ExpositionWriter, type Labels } from './exposition.js';
+import { ExpositionWriter } from './exposition.js';
 
 /** A stage with more experts than this over all layers shows its load by layer only. */
 const maximumExpertSeries = 4096;
