@@ -6,6 +6,7 @@ import { type Clock, systemClock } from '../clock.js';
 import { dashboardPaths } from '../dashboard/routes.js';
 import { draining, ServingError } from '../errors.js';
 import { errorResponse } from '../http/error-response.js';
+import type { GatewayObserver } from '../observer.js';
 import { BackendSet } from './backend-set.js';
 import { addGenerationRoutes } from './generation-routes.js';
 import { InFlight } from './in-flight.js';
@@ -30,6 +31,8 @@ export interface Gateway {
    * @returns whether it was taken.
    */
   readonly handle: (request: IncomingMessage, response: ServerResponse) => boolean;
+  /** Tells metrics and dashboard: for breakers and health of backends, see `observer` of their options. */
+  readonly observer: GatewayObserver;
   /** Requests being answered. */
   readonly requestsInFlight: number;
   /**
@@ -89,6 +92,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     app,
     fetch: (request, env) => app.fetch(request, env),
     handle: nodeHandler(context),
+    observer: monitor.observer,
     get requestsInFlight() {
       return inFlight.size;
     },

@@ -58,7 +58,7 @@ export function genAiSpans(options: GenAiSpansOptions = {}): GenAiSpans {
   return new GenAiSpans(options);
 }
 
-/** See {@link genAiSpans}. */
+/** Spans of the requests of a gateway; {@link genAiSpans} makes it. */
 export class GenAiSpans implements GatewayObserver {
   readonly #options: GenAiSpansOptions;
   readonly #open = new Map<string, Open>();
@@ -143,7 +143,7 @@ export class GenAiSpans implements GatewayObserver {
       firstByteUs: undefined,
       usage: undefined,
     });
-    server.setAttribute('gen_ai.request.stream', event.stream);
+    server.setAttribute('moestack.request.stream', event.stream);
   }
 
   #routed(open: Open, event: Extract<GatewayEvent, { type: 'routed' }>): void {

@@ -1,1 +1,1 @@
-export { type GenAiSpansOptions, genAiSpans } from './gen-ai-spans.js';
+export { GenAiSpans, type GenAiSpansOptions, genAiSpans } from './gen-ai-spans.js';
