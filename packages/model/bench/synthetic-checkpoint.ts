@@ -54,14 +54,17 @@ interface Entry {
   readonly fill: (target: Buffer) => void;
 }
 
-/** Writes the checkpoint with seeded random weights into `directory`, unless it is there. */
-export function writeSyntheticCheckpoint(directory: string): void {
+/** Writes a checkpoint of this configuration with seeded random weights into `directory`, unless it is there. */
+export function writeSyntheticCheckpoint(
+  directory: string,
+  config: typeof syntheticConfig = syntheticConfig,
+): void {
   const weights = join(directory, 'model.safetensors');
   if (existsSync(weights)) return;
   mkdirSync(directory, { recursive: true });
-  writeFileSync(join(directory, 'config.json'), JSON.stringify(syntheticConfig, null, 1));
+  writeFileSync(join(directory, 'config.json'), JSON.stringify(config, null, 1));
   const random = new Random(1);
-  const entries = tensorPlan(parseConfig(syntheticConfig)).flatMap((spec) => entriesOf(spec, random));
+  const entries = tensorPlan(parseConfig(config)).flatMap((spec) => entriesOf(spec, random));
   const header: Record<string, unknown> = {};
   let offset = 0;
   for (const { name, dtype, shape, bytes } of entries) {

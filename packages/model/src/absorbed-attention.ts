@@ -52,13 +52,19 @@ export class AbsorbedAttention {
   private layer = 0;
   private step: StepState | undefined;
 
-  constructor(kernels: Kernels, d: Dimensions, cache: LatentCache, softmaxScale: number) {
+  constructor(
+    kernels: Kernels,
+    d: Dimensions,
+    cache: LatentCache,
+    options: { softmaxScale: number; expandRow: number },
+  ) {
+    const { softmaxScale, expandRow } = options;
     this.kernels = kernels;
     this.d = d;
     this.cache = cache;
     this.memory = new Float32Array(kernels.arena.memory.buffer);
     for (let head = 0; head < d.heads; head++) {
-      const first = head * (d.nopeDims + d.valueDims);
+      const first = expandRow + head * (d.nopeDims + d.valueDims);
       this.keyProducts.push({
         rowStart: first,
         rowCount: d.nopeDims,

@@ -4,7 +4,10 @@ import { exchangeBuffers } from './expert-exchange.js';
 import { countExchange, type ExchangeSizes } from './expert-rows.js';
 import { latentCacheLength } from './kv-cache.js';
 import type { BatchLimits } from './step-batch.js';
+import { countTensorExchange } from './tensor-exchange.js';
 import type { TensorSpec } from './tensor-plan.js';
+import { queryInput, shareDimensions, type TensorShare, tensorSizes } from './tensor-share.js';
+import { MOST_PIECES } from './weight-slices.js';
 import { CountingAllocator, createWorkspace } from './workspace.js';
 
 /** Room for the kernels' own scratch: repacked blocks, attention scores, quantised activations. */
@@ -23,9 +26,11 @@ export function arenaBytes(
   formatOf: (spec: TensorSpec) => WeightFormat,
   d: Dimensions,
   limits: BatchLimits,
-  overRanks?: ExchangeSizes,
-  microBatches: number = 1,
+  overRanks: ExchangeSizes | undefined,
+  microBatches: number,
+  share: TensorShare,
 ): number {
+  const own = shareDimensions(d, share);
   const count = new CountingAllocator();
   for (const spec of plan) count.add(weightBytes(spec, formatOf(spec)));
   for (let layer = 0; layer < d.layers; layer++) {
@@ -33,7 +38,8 @@ export function arenaBytes(
   }
   count.f32(limits.maxContextTokens * d.ropeDims);
   for (let i = 0; i < microBatches; i++) {
-    createWorkspace(count, d, limits);
+    createWorkspace(count, own, limits, queryInput(d, share));
+    if (share.size > 1) countTensorExchange(count, tensorSizes(d, share, limits));
     if (overRanks !== undefined) countExchange(count, overRanks);
     else if (d.experts > 0) {
       exchangeBuffers(count, { hidden: d.hidden, topK: d.topK, maxTokens: limits.maxBatchTokens });
@@ -47,8 +53,12 @@ export function arenaBytes(
 
 function weightBytes(spec: TensorSpec, format: WeightFormat): number {
   if (spec.role === 'vector') return spec.cols * 4;
-  const rows = Math.ceil(spec.rows / PANEL_ROWS) * PANEL_ROWS;
-  const cols = Math.ceil(spec.cols / PANEL_COLS) * PANEL_COLS;
-  const scales = format === 'e4m3fn' ? Math.ceil(spec.rows / 128) * Math.ceil(spec.cols / 128) * 4 : 0;
-  return rows * cols * ELEMENT_BYTES[format] + scales + 256;
+  const { slice } = spec;
+  const pieces = slice === undefined ? 1 : MOST_PIECES;
+  const held = (axis: 'rows' | 'columns', size: number) => (slice?.axis === axis ? slice.count : size);
+  const padded = (size: number, unit: number) => (Math.ceil(size / unit) + pieces - 1) * unit;
+  const rows = padded(held('rows', spec.rows), PANEL_ROWS);
+  const cols = padded(held('columns', spec.cols), PANEL_COLS);
+  const scales = format === 'e4m3fn' ? (rows / 128 + pieces) * (cols / 128 + pieces) * 4 : 0;
+  return rows * cols * ELEMENT_BYTES[format] + Math.ceil(scales) + pieces * 256;
 }

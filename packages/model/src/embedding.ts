@@ -44,8 +44,8 @@ export class Embedding {
     });
   }
 
-  /** Writes the embeddings of `tokens[0..count)` into `out` `[count, hidden]`. */
-  lookup(tokens: Int32Array, count: number, out: Float32Array): void {
-    for (let i = 0; i < count; i++) this.lookupRow(tokens[i]!, out, i);
+  /** Writes the embeddings of `tokens[first .. first + count)` into `out` `[count, hidden]`. */
+  lookup(tokens: Int32Array, first: number, count: number, out: Float32Array): void {
+    for (let i = 0; i < count; i++) this.lookupRow(tokens[first + i]!, out, i);
   }
 }

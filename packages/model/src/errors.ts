@@ -18,6 +18,7 @@ export type ModelErrorCode =
   | 'model/no-runtime'
   | 'model/no-worker'
   | 'model/rank-failed'
+  | 'model/out-of-step'
   | 'model/no-spare-slots'
   | 'model/placement-busy'
   | 'model/bad-blocks'

@@ -31,6 +31,7 @@ export {
   type StageName,
   type StageSchedule,
   stageSchedules,
+  tensorSchedules,
 } from './stage-schedule.js';
 export { type StageRecord, StageTrace } from './stage-trace.js';
 export type { BatchLimits, StepBatch } from './step-batch.js';

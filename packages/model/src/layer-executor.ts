@@ -35,7 +35,9 @@ export class LayerExecutor {
         const layer = cycle + entry.shift;
         if (layer < 0 || layer >= length) continue;
         const step = steps[entry.microBatch]!;
-        const waits = entry.stage === 'dispatchReceive' || entry.stage === 'combineReceive';
+        const { stage } = entry;
+        if (stage === 'attentionGather' || stage === 'attentionReduce') await step.tensor?.ready(wait);
+        const waits = stage === 'dispatchReceive' || stage === 'combineReceive';
         if (waits && this.layers[layer]!.kind === 'experts') await step.exchange.ready(wait);
         this.execute(entry, layer, step);
       }

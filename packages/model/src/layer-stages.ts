@@ -13,10 +13,14 @@ import type { LayerWeights, MlpWeights, MoeWeights } from './weights.js';
  */
 export interface LayerStages {
   readonly kind: 'dense' | 'experts';
-  /** Projects queries, and latents into the cache. */
+  /** Projects queries, and latents into the cache; where ranks share the heads, compresses this rank's rows and sends them to the others. */
   attentionProject(step: StepState): void;
-  /** Adds attention to the residual stream and normalises what follows. */
+  /** Waits for the compressed rows of the other ranks; nothing where a rank has all heads. */
+  attentionGather(step: StepState): void;
+  /** Adds attention to the residual stream and normalises what follows; where ranks share the heads, projects queries first and sends each rank the sums for its rows. */
   attentionCore(step: StepState): void;
+  /** Waits for the other heads' part of this rank's rows, adds it and normalises; nothing where a rank has all heads. */
+  attentionReduce(step: StepState): void;
   /** Chooses the experts of each token. */
   gate(step: StepState): void;
   /** Starts moving tokens to their experts. */
@@ -72,30 +76,56 @@ abstract class BaseLayer {
   }
 
   attentionProject(step: StepState): void {
-    if (step.tokens > 0) this.selfAttention.prepare(step);
+    if (step.tokens === 0) return;
+    const { tensor, workspace } = step;
+    if (step.rows > 0) this.selfAttention.compress(step);
+    if (tensor === undefined) this.selfAttention.prepare(step);
+    else tensor.sendRows(workspace.queryDown, workspace.latent, step.tokens);
+  }
+
+  attentionGather(step: StepState): void {
+    const { tensor, workspace, tokens } = step;
+    if (tensor === undefined || tokens === 0) return;
+    tensor.receiveRows(workspace.queryDown, workspace.latent, tokens);
   }
 
   attentionCore(step: StepState): void {
     if (step.tokens === 0) return;
-    const { residual, normed } = step.workspace;
-    this.selfAttention.finish(step);
-    this.projector.kernels.rmsNorm(
-      residual,
-      this.mlpNorm,
-      normed,
-      step.tokens,
-      this.d.hidden,
-      this.normOptions,
-    );
-    this.projector.round(normed, step.tokens * this.d.hidden);
+    if (step.tensor === undefined) {
+      this.selfAttention.finish(step);
+      this.normalise(step);
+      return;
+    }
+    this.selfAttention.prepare(step);
+    this.selfAttention.finishPartial(step);
+    step.tensor.sendPartials(step.workspace.update, step.tokens);
+  }
+
+  attentionReduce(step: StepState): void {
+    const { tensor, workspace, tokens } = step;
+    if (tensor === undefined || tokens === 0) return;
+    const { residual, normed, update } = workspace;
+    tensor.receivePartials(update, tokens, normed);
+    const length = step.rows * this.d.hidden;
+    this.projector.round(normed, length);
+    this.projector.kernels.add(residual, normed, residual, length);
+    this.projector.round(residual, length);
+    this.normalise(step);
+  }
+
+  /** The norm of the residual stream that gate and MLPs read. */
+  private normalise({ workspace, rows }: StepState): void {
+    const { residual, normed } = workspace;
+    this.projector.kernels.rmsNorm(residual, this.mlpNorm, normed, rows, this.d.hidden, this.normOptions);
+    this.projector.round(normed, rows * this.d.hidden);
   }
 
   /** Adds an MLP that every token passes. */
   protected addMlp(kind: 'dense' | 'shared', weights: MlpWeights, step: StepState): void {
-    const { workspace, tokens } = step;
-    if (tokens === 0) return;
-    const activation = gatedActivation(this.projector, kind, weights, workspace.normed, tokens, workspace);
-    this.projector.addProjected(kind, weights.down, activation, workspace.residual, tokens, workspace.update);
+    const { workspace, rows } = step;
+    if (rows === 0) return;
+    const activation = gatedActivation(this.projector, kind, weights, workspace.normed, rows, workspace);
+    this.projector.addProjected(kind, weights.down, activation, workspace.residual, rows, workspace.update);
   }
 }
 
@@ -143,13 +173,13 @@ class ExpertLayer extends BaseLayer implements LayerStages {
 
   gate(step: StepState): void {
     const { normed, routerLogits, expertCounts } = step.workspace;
-    if (step.tokens === 0) {
+    if (step.rows === 0) {
       expertCounts.fill(0);
       return;
     }
     // The router always runs in float32, also where activations are rounded or quantised: its margins are small.
-    this.projector.kernels.linear(this.moe.router, normed, routerLogits, step.tokens);
-    this.router.routeInto(routerLogits, step.tokens, this.buffers(step));
+    this.projector.kernels.linear(this.moe.router, normed, routerLogits, step.rows);
+    this.router.routeInto(routerLogits, step.rows, this.buffers(step));
     this.onExpertLoad?.(this.row, expertCounts);
   }
 
@@ -160,7 +190,7 @@ class ExpertLayer extends BaseLayer implements LayerStages {
       request = { layer: this.row, hidden: normed, tokens: 0, expertIds, expertWeights, expertCounts };
       this.requests.set(step, request);
     }
-    request.tokens = step.tokens;
+    request.tokens = step.rows;
     step.exchange.dispatchSend(request);
   }
 
@@ -211,7 +241,7 @@ class ExpertLayer extends BaseLayer implements LayerStages {
   combineReceive(step: StepState): void {
     const { residual } = step.workspace;
     step.exchange.combineReceive(residual);
-    this.projector.round(residual, step.tokens * this.d.hidden);
+    this.projector.round(residual, step.rows * this.d.hidden);
   }
 
   private buffers(step: StepState): RoutingBuffers {

@@ -21,6 +21,8 @@ export interface LoadModelOptions {
   readonly config?: string;
   /** Ranks to run on, default 1: worker threads that share the experts. The first has the sequence. */
   readonly ranks?: number;
+  /** Of these, the ones that share the attention heads of the sequence, default 1; divides `ranks` and the heads. */
+  readonly tensor?: number;
   /** Where the experts of several ranks live, and how tokens travel to them. */
   readonly routing?: ExpertRoutingOptions;
   /** Longest sequence; default: the model's position range, at most 4096. */
@@ -80,7 +82,7 @@ const BLOCK_TOKENS = 16;
  * ```
  */
 export async function loadModel(path: string, options: LoadModelOptions = {}): Promise<Model> {
-  const { ranks = 1, routing = {}, maxContextTokens, ...rest } = options;
+  const { ranks = 1, tensor = 1, routing = {}, maxContextTokens, ...rest } = options;
   const config = await readConfig(path, options.config);
   const context = maxContextTokens ?? Math.min(config.max_position_embeddings, DEFAULT_CONTEXT);
   if (!Number.isInteger(context) || context < 1)
@@ -93,8 +95,9 @@ export async function loadModel(path: string, options: LoadModelOptions = {}): P
     maxSequences: 1,
     maxContextTokens: context,
   };
-  if (ranks === 1) return new SingleSequenceModel(localEngine(await openRuntime(path, runtime)));
-  return new SingleSequenceModel(await RankEngine.start({ path, config, ranks, routing, runtime }));
+  if (ranks === 1 && tensor === 1)
+    return new SingleSequenceModel(localEngine(await openRuntime(path, runtime)));
+  return new SingleSequenceModel(await RankEngine.start({ path, config, ranks, tensor, routing, runtime }));
 }
 
 class SingleSequenceModel implements Model {

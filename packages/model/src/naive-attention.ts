@@ -41,17 +41,19 @@ export class NaiveAttention {
     outStride: number;
   };
   private readonly roundsToBf16: boolean;
+  private readonly expandRow: number;
 
   constructor(
     kernels: Kernels,
     d: Dimensions,
     cache: LatentCache,
-    options: { softmaxScale: number; roundsToBf16: boolean },
+    options: { softmaxScale: number; roundsToBf16: boolean; expandRow: number },
   ) {
     this.kernels = kernels;
     this.d = d;
     this.cache = cache;
     this.roundsToBf16 = options.roundsToBf16;
+    this.expandRow = options.expandRow;
     this.keyProduct = { rowStart: 0, rowCount: d.nopeDims, xStride: d.latentDims, outStride: d.headDims };
     this.valueProduct = { rowStart: 0, rowCount: d.valueDims, xStride: d.latentDims, outStride: d.valueDims };
     this.shape = {
@@ -87,7 +89,7 @@ export class NaiveAttention {
     shape.t = context;
     shape.start = start;
     for (let head = 0; head < d.heads; head++) {
-      keyProduct.rowStart = head * (d.nopeDims + d.valueDims);
+      keyProduct.rowStart = this.expandRow + head * (d.nopeDims + d.valueDims);
       valueProduct.rowStart = keyProduct.rowStart + d.nopeDims;
       kernels.linear(expand, gathered, keys, context, keyProduct);
       kernels.linear(expand, gathered, values, context, valueProduct);

@@ -1,3 +1,4 @@
+import type { Communicator, WaitOptions } from '@moestack/collectives';
 import type { Checkpoint } from '@moestack/fp8';
 import { openCheckpoint } from '@moestack/fp8/node';
 import { Arena, Kernels, packedLike, type WeightFormat } from '@moestack/kernels';
@@ -24,7 +25,19 @@ import { fillCosSin, ropeTables } from './rope.js';
 import { ModelRuntime } from './runtime.js';
 import { badOption, limitsOf, type ModelRuntimeOptions } from './runtime-options.js';
 import type { BatchLimits } from './step-batch.js';
+import { TensorExchange, type TensorSizes } from './tensor-exchange.js';
 import { allExperts, checkTensors, type TensorSpec, tensorPlan } from './tensor-plan.js';
+import {
+  checkTensorPrecision,
+  headSlices,
+  queryInput,
+  shareDimensions,
+  shareRows,
+  type TensorShare,
+  tensorShare,
+  tensorSizes,
+  WHOLE_SHARE,
+} from './tensor-share.js';
 import { type LayerWeights, loadWeights, type MlpWeights } from './weights.js';
 import { createWorkspace } from './workspace.js';
 
@@ -62,7 +75,8 @@ async function buildRuntime(
   // Every rank checks the whole checkpoint, so that all refuse the same ones.
   let checkpointBytes = checkTensors(checkpoint, complete);
   const modes = await resolveModes(options, config, checkpoint, complete);
-  const plan = parallel === undefined ? complete : tensorPlan(config, share.expertsOf);
+  checkTensorPrecision(share.tensor, d, modes.precision);
+  const plan = parallel === undefined ? complete : tensorPlan(config, share.expertsOf, share.tensor);
   if (plan !== complete) checkpointBytes = checkTensors(checkpoint, plan);
   const formatOf = (spec: TensorSpec) =>
     residentFormat(modes.precision, spec.role, checkpoint.info(spec.name).dtype);
@@ -70,7 +84,15 @@ async function buildRuntime(
   if (microBatches !== 1 && microBatches !== 2) throw badOption('microBatches', microBatches, '1 or 2');
   const spares = spareTensors(complete, share.spareSlots, formatOf);
   const arena = Arena.create({
-    maximumBytes: arenaBytes([...plan, ...spares], formatOf, d, limits, share.sizes, microBatches),
+    maximumBytes: arenaBytes(
+      [...plan, ...spares],
+      formatOf,
+      d,
+      limits,
+      share.sizes,
+      microBatches,
+      share.tensor,
+    ),
   });
   const kernels = new Kernels(arena);
   const weights = await loadWeights({
@@ -85,7 +107,7 @@ async function buildRuntime(
     signal: options.signal,
   });
   const projector = new Projector(kernels, modes.precision, modes.w8a8Scale);
-  const context = createAttentionContext(config, limits, projector, modes.attention);
+  const context = createAttentionContext(config, limits, projector, modes.attention, share.tensor);
   const router = d.experts > 0 ? createRouter(routerConfigOf(config)) : undefined;
   const rows = expertRows(config);
   const layers = weights.layers.map((layer, index) =>
@@ -106,12 +128,13 @@ async function buildRuntime(
     timeoutSeconds: LOADING_SECONDS,
     ...(options.signal !== undefined && { signal: options.signal }),
   };
-  const parts = { config, dimensions: d, limits, kernels, projector, weights, layers };
+  const parts = { config, dimensions: d, limits, kernels, projector, weights, layers, share: share.tensor };
   const common = { ...parts, cache: context.cache, checkpointBytes, trace: options.trace };
-  const withWorkspaces = (exchanges: readonly ExpertExchange[]) => {
-    const [first, second] = exchanges.map((exchange) => ({
+  const withWorkspaces = (exchanges: readonly ExpertExchange[], tensors: readonly TensorExchange[]) => {
+    const [first, second] = exchanges.map((exchange, i) => ({
       exchange,
-      workspace: createWorkspace(arena, d, limits),
+      tensor: tensors[i],
+      workspace: createWorkspace(arena, context.dimensions, limits, queryInput(d, share.tensor)),
     }));
     return { ...common, ...first!, second };
   };
@@ -127,7 +150,17 @@ async function buildRuntime(
       experts: weights.layers.flatMap(({ moe }) => (moe === undefined ? [] : [moe.experts])),
       spares: spareExperts(weights.layers, share.spareSlots, arena),
     });
-    return new ModelRuntime({ ...withWorkspaces(over.exchanges), dispatcher: over.dispatcher, placement });
+    const group = await openTensorGroup(kernels, parallel.communicator, share.tensor, {
+      sizes: tensorSizes(d, share.tensor, limits),
+      microBatches,
+      wait,
+    });
+    return new ModelRuntime({
+      ...withWorkspaces(over.exchanges, group.exchanges),
+      dispatcher: over.dispatcher,
+      placement,
+      tensorGroup: group.communicator,
+    });
   }
   const { emulate } = options;
   const exchanges = Array.from({ length: microBatches }, () =>
@@ -135,7 +168,28 @@ async function buildRuntime(
       ? new EmulatedExchange(kernels, sizes, layout, emulate)
       : new LocalExpertExchange(kernels, sizes),
   );
-  return new ModelRuntime({ ...withWorkspaces(exchanges), dispatcher: undefined, placement: undefined });
+  return new ModelRuntime({
+    ...withWorkspaces(exchanges, []),
+    dispatcher: undefined,
+    placement: undefined,
+    tensorGroup: undefined,
+  });
+}
+
+/** The ranks that share this one's heads, and the way to them. Collective. */
+async function openTensorGroup(
+  kernels: Kernels,
+  world: Communicator,
+  { size }: TensorShare,
+  options: { readonly sizes: TensorSizes; readonly microBatches: number; readonly wait: WaitOptions },
+): Promise<{ communicator: Communicator | undefined; exchanges: TensorExchange[] }> {
+  if (size === 1) return { communicator: undefined, exchanges: [] };
+  const communicator = await world.split(Math.floor(world.rank / size), world.rank, options.wait);
+  const exchanges: TensorExchange[] = [];
+  for (let i = 0; i < options.microBatches; i++) {
+    exchanges.push(await TensorExchange.open(kernels, communicator!, options.sizes, options.wait));
+  }
+  return { communicator, exchanges };
 }
 
 /** The experts that this rank holds, and how those of all ranks are laid out. */
@@ -145,6 +199,8 @@ interface ExpertShare {
   /** Sizes of the exchange between ranks, if there is one. */
   readonly sizes: ExchangeSizes | undefined;
   readonly spareSlots: number;
+  /** The part of the attention heads that this rank has. */
+  readonly tensor: TensorShare;
 }
 
 function expertShare(options: ModelRuntimeOptions, config: DeepseekConfig, d: Dimensions): ExpertShare {
@@ -159,6 +215,7 @@ function expertShare(options: ModelRuntimeOptions, config: DeepseekConfig, d: Di
     const { slotsPerRank } = layout;
     const { hidden, topK } = d;
     const { spareSlots = 0 } = parallel;
+    const tensor = tensorShare(parallel.tensor ?? 1, size, rank, d);
     if (!Number.isInteger(spareSlots) || spareSlots < 0 || spareSlots > slotsPerRank) {
       throw badOption('spareSlots', spareSlots, `a whole number up to the ${slotsPerRank} slots of a rank`);
     }
@@ -166,14 +223,21 @@ function expertShare(options: ModelRuntimeOptions, config: DeepseekConfig, d: Di
       expertsOf: (layer) => slotsOf(layout, rank, layer),
       layout,
       spareSlots,
-      sizes: { hidden, topK, ranks: size, slotsPerRank, maxTokens: options.maxBatchTokens },
+      tensor,
+      sizes: {
+        hidden,
+        topK,
+        ranks: size,
+        slotsPerRank,
+        maxTokens: shareRows(options.maxBatchTokens, tensor),
+      },
     };
   }
   const layout =
     emulate === undefined
       ? undefined
       : resolveExpertLayout(emulate, config, d, { ranks: emulate.ranks, nodes: emulate.nodes ?? 1 });
-  return { expertsOf: () => all, layout, sizes: undefined, spareSlots: 0 };
+  return { expertsOf: () => all, layout, sizes: undefined, spareSlots: 0, tensor: WHOLE_SHARE };
 }
 
 const ROUTED = /\.mlp\.experts\.\d+\./;
@@ -213,8 +277,11 @@ function createAttentionContext(
   limits: BatchLimits,
   projector: Projector,
   mode: AttentionMode,
+  share: TensorShare,
 ): AttentionContext {
-  const d = dimensionsOf(config);
+  const whole = dimensionsOf(config);
+  const d = shareDimensions(whole, share);
+  const { expandRow } = headSlices(whole, share);
   const { kernels, roundsToBf16 } = projector;
   const tables = ropeTables(config);
   const { softmaxScale } = tables;
@@ -227,7 +294,7 @@ function createAttentionContext(
     cache,
     cosSin,
     mode,
-    absorbed: new AbsorbedAttention(kernels, d, cache, softmaxScale),
-    naive: new NaiveAttention(kernels, d, cache, { softmaxScale, roundsToBf16 }),
+    absorbed: new AbsorbedAttention(kernels, d, cache, { softmaxScale, expandRow }),
+    naive: new NaiveAttention(kernels, d, cache, { softmaxScale, roundsToBf16, expandRow }),
   };
 }

@@ -19,12 +19,17 @@ export interface ExpertRoutingOptions {
   readonly replicas?: ReplicaPolicy;
 }
 
-/** Expert parallelism of {@link openRuntime}: this rank's share of the experts, data-parallel everything else. Every rank passes the same values. */
+/** Parallelism of {@link openRuntime}: this rank's share of the experts, data-parallel or tensor-parallel attention. Every rank passes the same values. */
 export interface ParallelOptions extends ExpertRoutingOptions {
   /** The ranks. It stays the caller's: the runtime works on duplicates of it. */
   readonly communicator: Communicator;
   /** Expert-sized buffers that a placement switch receives into, default 0. As many as slots of a rank allow any switch. */
   readonly spareSlots?: number;
+  /**
+   * Ranks that share the attention heads of a sequence, default 1: ranks `tensor * i` to `tensor * (i + 1) - 1` get the same batches, and each has a part of their
+   * rows outside attention. Divides the ranks and the heads. Each of them caches the latents of all tokens.
+   */
+  readonly tensor?: number;
 }
 
 /** {@link ExpertRoutingOptions} checked against a model and a number of ranks. */

@@ -26,15 +26,18 @@ export interface RankEngineOptions {
   readonly path: string;
   readonly config: DeepseekConfig;
   readonly ranks: number;
+  /** Ranks that share the attention heads. */
+  readonly tensor: number;
   readonly routing: ExpertRoutingOptions;
   readonly runtime: ModelRuntimeOptions;
 }
 
-/** One sequence on ranks in worker threads: rank 0 has its tokens and cache, all of them its experts. */
+/** One sequence on ranks in worker threads: the first, or the first few that share its heads, have its tokens and cache, all of them its experts. */
 export class RankEngine implements SequenceEngine {
   readonly config: DeepseekConfig;
   readonly limits: BatchLimits;
   private readonly ranks: number;
+  private readonly tensor: number;
   private readonly group: WorkerGroup;
   private readonly progress: { loadedBytes: number; totalBytes: number }[];
   private onProgress: ModelRuntimeOptions['onProgress'];
@@ -56,9 +59,14 @@ export class RankEngine implements SequenceEngine {
     this.config = options.config;
     this.limits = limits;
     this.ranks = options.ranks;
+    this.tensor = options.tensor;
     this.onProgress = onProgress;
     this.progress = Array.from({ length: options.ranks }, () => ({ loadedBytes: 0, totalBytes: 0 }));
-    const data: RankSetup = { path: options.path, runtime, routing: options.routing };
+    const data: RankSetup = {
+      path: options.path,
+      runtime,
+      routing: { ...options.routing, tensor: options.tensor },
+    };
     this.group = launchWorkers({
       ranks: options.ranks,
       entry: workerFile(),
@@ -83,8 +91,9 @@ export class RankEngine implements SequenceEngine {
     const { signal } = options.runtime;
     if (signal?.aborted) throw new AbortedError('loading the model', signal.reason);
     const limits = limitsOf(options.runtime, config);
-    const { maxBatchTokens } = limits;
-    const bytes = expertSharedBytes(config, { ...options.routing, ranks, maxBatchTokens });
+    const { maxBatchTokens, maxSequences } = limits;
+    const sizes = { ranks, tensor: options.tensor, maxBatchTokens, maxSequences };
+    const bytes = expertSharedBytes(config, { ...options.routing, ...sizes });
     const engine = new RankEngine(options, limits, bytes);
     try {
       await engine.untilLoaded(signal);
@@ -135,7 +144,7 @@ export class RankEngine implements SequenceEngine {
       const tokens = batch.tokens.slice(0, batch.tokenOffsets[1]);
       const start = batch.contextStarts[0]!;
       this.group.workers.forEach((worker, rank) => {
-        const message: ToRank = { type: 'step', tokens: rank === 0 ? tokens : NO_TOKENS, start, all };
+        const message: ToRank = { type: 'step', tokens: rank < this.tensor ? tokens : NO_TOKENS, start, all };
         worker.postMessage(message);
       });
     });

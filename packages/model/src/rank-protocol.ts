@@ -9,12 +9,12 @@ export interface RankSetup {
     ModelRuntimeOptions,
     'parallel' | 'emulate' | 'onExpertLoad' | 'onProgress' | 'signal'
   >;
-  readonly routing: ExpertRoutingOptions;
+  readonly routing: ExpertRoutingOptions & { readonly tensor: number };
 }
 
 /** Messages to a rank, handled in order. */
 export type ToRank =
-  /** A step; ranks without the sequence get no tokens. */
+  /** A step; ranks without a part of the sequence's heads get no tokens. */
   { type: 'step'; tokens: Int32Array; start: number; all: boolean } | { type: 'close' };
 
 /** Messages from a rank. */

@@ -1,4 +1,10 @@
-import type { DispatchCounters, DispatcherBase, WaitOptions } from '@moestack/collectives';
+import type {
+  Communicator,
+  DispatchCounters,
+  DispatcherBase,
+  TrafficCounters,
+  WaitOptions,
+} from '@moestack/collectives';
 import type { Kernels } from '@moestack/kernels';
 import type { DeepseekConfig } from './config.js';
 import type { Dimensions } from './dimensions.js';
@@ -11,7 +17,7 @@ import type { LayerStages } from './layer-stages.js';
 import { BatchSplitter } from './micro-batches.js';
 import type { Projector } from './projector.js';
 import { badOption } from './runtime-options.js';
-import { type Overlap, stageSchedules } from './stage-schedule.js';
+import { type Overlap, type StageSchedule, stageSchedules, tensorSchedules } from './stage-schedule.js';
 import type { StageTrace } from './stage-trace.js';
 import {
   type BatchLimits,
@@ -21,6 +27,8 @@ import {
   type StepBatch,
 } from './step-batch.js';
 import type { StepState } from './step-state.js';
+import type { TensorExchange } from './tensor-exchange.js';
+import { firstToken, ownerOf, type TensorShare } from './tensor-share.js';
 import type { ModelWeights } from './weights.js';
 import { logitRows, type Workspace } from './workspace.js';
 
@@ -28,6 +36,8 @@ import { logitRows, type Workspace } from './workspace.js';
 export interface MicroBatchParts {
   readonly workspace: Workspace;
   readonly exchange: ExpertExchange;
+  /** Where ranks share the attention heads. */
+  readonly tensor: TensorExchange | undefined;
 }
 
 /** Options of {@link ModelRuntime.forward}. */
@@ -58,6 +68,9 @@ export interface RuntimeParts extends MicroBatchParts {
   /** What carries tokens between ranks, if there are several. */
   readonly dispatcher: DispatcherBase | undefined;
   readonly placement: ExpertPlacement | undefined;
+  /** The part of the attention heads that this rank has, and the ranks that it shares them with. */
+  readonly share: TensorShare;
+  readonly tensorGroup: Communicator | undefined;
 }
 
 const NO_BATCH: StepBatch = {
@@ -88,7 +101,10 @@ export class ModelRuntime {
   private readonly steps: readonly StepState[];
   private readonly executor: LayerExecutor;
   private readonly splitter: BatchSplitter | undefined;
-  private firstTokens = 0;
+  private readonly schedules: Readonly<Record<Overlap, StageSchedule>>;
+  /** Of the rows that become logits: where they are in the residual stream, and the rank that has them. */
+  private readonly chosenAt: Int32Array;
+  private readonly chosenOwner: Int32Array;
   private readonly normOptions: { epsilon: number };
   private readonly memory: Float32Array;
   private closed = false;
@@ -102,16 +118,22 @@ export class ModelRuntime {
     this.weightBytes = parts.weights.residentBytes;
     this.checkpointBytes = parts.checkpointBytes;
     this.blockBytes = parts.cache.blockBytes;
-    const step = ({ workspace, exchange }: MicroBatchParts): StepState => ({
+    const step = ({ workspace, exchange, tensor }: MicroBatchParts): StepState => ({
       workspace,
       exchange,
+      tensor,
       batch: NO_BATCH,
       tokens: 0,
+      rows: 0,
+      firstRow: 0,
       blockTableStride: blocksPerSequence(parts.limits),
     });
     this.steps = parts.second === undefined ? [step(parts)] : [step(parts), step(parts.second)];
     this.splitter = parts.second === undefined ? undefined : new BatchSplitter(parts.limits);
     this.executor = new LayerExecutor(parts.layers, parts.trace);
+    this.schedules = parts.tensor === undefined ? stageSchedules : tensorSchedules;
+    this.chosenAt = new Int32Array(logitRows(parts.limits));
+    this.chosenOwner = new Int32Array(logitRows(parts.limits));
     this.normOptions = { epsilon: parts.dimensions.epsilon };
     this.memory = new Float32Array(parts.kernels.arena.memory.buffer);
   }
@@ -124,6 +146,8 @@ export class ModelRuntime {
   /**
    * Runs the new tokens of every sequence and writes them to the cache.
    *
+   * Ranks that share the attention heads get the same batch, and all return its logits.
+   *
    * With experts over several ranks every rank makes the same number of calls, those without tokens with empty batches; it blocks until the other ranks have done
    * their part, so ranks of one thread call {@link ModelRuntime.forwardAsync}.
    *
@@ -131,8 +155,10 @@ export class ModelRuntime {
    * @throws ModelError before anything changes, if the batch does not fit this runtime.
    */
   forward(batch: StepBatch, options: ForwardOptions = NO_OPTIONS): Float32Array {
-    this.runLayers(batch, options.overlap ?? 'none');
-    return this.lastLogits(batch);
+    const tokens = this.runLayers(batch, options.overlap ?? 'none');
+    const count = this.chooseLast(batch, tokens);
+    this.sendChosen(count);
+    return this.chosenLogits(count);
   }
 
   /**
@@ -145,14 +171,34 @@ export class ModelRuntime {
   ): Promise<Float32Array> {
     const { all = false, overlap = 'none', ...wait } = options;
     const tokens = this.begin(batch, overlap);
-    if (this.hasWork(tokens)) await this.executor.runAsync(stageSchedules[overlap], this.steps, wait);
-    this.join(tokens, overlap);
-    return all ? this.allLogits(tokens) : this.lastLogits(batch);
+    if (this.hasWork(tokens)) await this.executor.runAsync(this.schedules[overlap], this.steps, wait);
+    this.join(overlap);
+    if (!all) {
+      const count = this.chooseLast(batch, tokens);
+      this.sendChosen(count);
+      await this.parts.tensor?.ready(wait);
+      return this.chosenLogits(count);
+    }
+    const logits = new Float32Array(tokens * this.parts.dimensions.vocabulary);
+    for (let row = 0; row < tokens; row += this.chosenAt.length) {
+      const count = this.chooseRange(row, tokens);
+      this.sendChosen(count);
+      await this.parts.tensor?.ready(wait);
+      this.copyLogits(count, row, logits);
+    }
+    return logits;
   }
 
   /** Like {@link ModelRuntime.forward} with logits `[tokens, vocab]` of every new token, in an array of their own. */
   forwardAll(batch: StepBatch, options: ForwardOptions = NO_OPTIONS): Float32Array {
-    return this.allLogits(this.runLayers(batch, options.overlap ?? 'none'));
+    const tokens = this.runLayers(batch, options.overlap ?? 'none');
+    const logits = new Float32Array(tokens * this.parts.dimensions.vocabulary);
+    for (let row = 0; row < tokens; row += this.chosenAt.length) {
+      const count = this.chooseRange(row, tokens);
+      this.sendChosen(count);
+      this.copyLogits(count, row, logits);
+    }
+    return logits;
   }
 
   /** Copies what `count` blocks hold in all layers: `count * blockBytes` bytes, block after block. */
@@ -181,6 +227,11 @@ export class ModelRuntime {
     return this.parts.dispatcher?.counters;
   }
 
+  /** What this rank has exchanged with those that share its attention heads; undefined where it has all of them. */
+  get tensorCounters(): TrafficCounters | undefined {
+    return this.parts.tensorGroup?.counters();
+  }
+
   /** Rows that this rank's experts have computed for all ranks so far, of all layers; 0 on a rank that holds all experts. */
   get computedRows(): number {
     return this.parts.dispatcher?.expertLoad.reduce((sum, rows) => sum + rows, 0) ?? 0;
@@ -199,13 +250,14 @@ export class ModelRuntime {
     if (this.closed) return;
     this.closed = true;
     await this.parts.dispatcher?.close();
+    this.parts.tensorGroup?.close();
     this.parts.placement?.close();
   }
 
   private runLayers(batch: StepBatch, overlap: Overlap): number {
     const tokens = this.begin(batch, overlap);
-    if (this.hasWork(tokens)) this.executor.run(stageSchedules[overlap], this.steps);
-    this.join(tokens, overlap);
+    if (this.hasWork(tokens)) this.executor.run(this.schedules[overlap], this.steps);
+    this.join(overlap);
     return tokens;
   }
 
@@ -230,9 +282,9 @@ export class ModelRuntime {
       );
     }
     const { first, second } = this.splitter;
-    this.firstTokens = this.splitter.split(batch);
-    this.load(this.steps[0]!, first, this.firstTokens);
-    this.load(this.steps[1]!, second, tokens - this.firstTokens);
+    const firstTokens = this.splitter.split(batch);
+    this.load(this.steps[0]!, first, firstTokens);
+    this.load(this.steps[1]!, second, tokens - firstTokens);
     return tokens;
   }
 
@@ -241,51 +293,76 @@ export class ModelRuntime {
     const { workspace } = step;
     step.batch = batch;
     step.tokens = tokens;
+    const { size, index } = this.parts.share;
+    step.firstRow = firstToken(tokens, index, size);
+    step.rows = firstToken(tokens, index + 1, size) - step.firstRow;
     if (tokens === 0) return;
     fillPositions(batch, workspace.positions);
     copyBlockTables(batch, this.limits.blockSizeTokens, step.blockTableStride, workspace.blockTables);
-    weights.embedding.lookup(batch.tokens, tokens, workspace.residual);
-    projector.round(workspace.residual, tokens * dimensions.hidden);
+    weights.embedding.lookup(batch.tokens, step.firstRow, step.rows, workspace.residual);
+    projector.round(workspace.residual, step.rows * dimensions.hidden);
   }
 
   /** Puts the residual stream of the second micro-batch behind that of the first. */
-  private join(tokens: number, overlap: Overlap): void {
+  private join(overlap: Overlap): void {
     if (overlap === 'none') return;
     const { hidden } = this.parts.dimensions;
-    const to = this.steps[0]!.workspace.residual.byteOffset / 4 + this.firstTokens * hidden;
-    const from = this.steps[1]!.workspace.residual.byteOffset / 4;
-    this.memory.copyWithin(to, from, from + (tokens - this.firstTokens) * hidden);
+    const [first, second] = this.steps;
+    const to = first!.workspace.residual.byteOffset / 4 + first!.rows * hidden;
+    const from = second!.workspace.residual.byteOffset / 4;
+    this.memory.copyWithin(to, from, from + second!.rows * hidden);
   }
 
-  /** Logits of each sequence's last token. */
-  private lastLogits(batch: StepBatch): Float32Array {
-    const { hidden } = this.parts.dimensions;
-    const { lastHidden, residual, logits } = this.parts.workspace;
+  /** Chooses each sequence's last token; returns how many. */
+  private chooseLast(batch: StepBatch, tokens: number): number {
+    for (let s = 0; s < batch.sequences; s++) this.choose(s, batch.tokenOffsets[s + 1]! - 1, tokens);
+    return batch.sequences;
+  }
+
+  /** Chooses as many tokens from `first` on as fit; returns how many. */
+  private chooseRange(first: number, tokens: number): number {
+    const count = Math.min(this.chosenAt.length, tokens - first);
+    for (let i = 0; i < count; i++) this.choose(i, first + i, tokens);
+    return count;
+  }
+
+  /** Notes where the residual stream of a token is. The micro-batches of a step follow one another. */
+  private choose(i: number, token: number, tokens: number): void {
+    const { size, index } = this.parts.share;
+    const [first] = this.steps;
+    const isFirst = token < first!.tokens;
+    const at = isFirst ? token : token - first!.tokens;
+    const of = isFirst ? first!.tokens : tokens - first!.tokens;
+    const owner = ownerOf(at, of, size);
+    this.chosenOwner[i] = owner;
+    this.chosenAt[i] = owner === index ? at - firstToken(of, owner, size) + (isFirst ? 0 : first!.rows) : -1;
+  }
+
+  private sendChosen(count: number): void {
+    if (count === 0) return;
+    this.parts.tensor?.sendChosen(this.parts.workspace.residual, this.chosenAt, this.chosenOwner, count);
+  }
+
+  /** Logits of the tokens that were chosen and sent. */
+  private chosenLogits(count: number): Float32Array {
+    const { workspace, tensor, dimensions } = this.parts;
+    const { lastHidden, residual, logits } = workspace;
+    const { hidden } = dimensions;
     const from = residual.byteOffset / 4;
     const to = lastHidden.byteOffset / 4;
-    for (let s = 0; s < batch.sequences; s++) {
-      const start = from + (batch.tokenOffsets[s + 1]! - 1) * hidden;
-      this.memory.copyWithin(to + s * hidden, start, start + hidden);
+    for (let i = 0; i < count; i++) {
+      const at = this.chosenAt[i]!;
+      if (at < 0) continue;
+      this.memory.copyWithin(to + i * hidden, from + at * hidden, from + (at + 1) * hidden);
     }
-    this.project(batch.sequences);
+    if (count > 0) tensor?.receiveChosen(lastHidden, this.chosenOwner, count);
+    this.project(count);
     return logits;
   }
 
-  /** Logits of every new token. */
-  private allLogits(tokens: number): Float32Array {
-    const { hidden, vocabulary } = this.parts.dimensions;
-    const { lastHidden, residual, logits } = this.parts.workspace;
-    const all = new Float32Array(tokens * vocabulary);
-    const tile = logitRows(this.limits);
-    const to = lastHidden.byteOffset / 4;
-    for (let row = 0; row < tokens; row += tile) {
-      const rows = Math.min(tile, tokens - row);
-      const start = residual.byteOffset / 4 + row * hidden;
-      this.memory.copyWithin(to, start, start + rows * hidden);
-      this.project(rows);
-      all.set(logits.subarray(0, rows * vocabulary), row * vocabulary);
-    }
-    return all;
+  private copyLogits(count: number, row: number, out: Float32Array): void {
+    const { vocabulary } = this.parts.dimensions;
+    out.set(this.chosenLogits(count).subarray(0, count * vocabulary), row * vocabulary);
   }
 
   /** Logits of the first `rows` rows of `lastHidden`. */

@@ -1,7 +1,9 @@
 /** A stage of one layer, as {@link LayerStages} names it. */
 export type StageName =
   | 'attentionProject'
+  | 'attentionGather'
   | 'attentionCore'
+  | 'attentionReduce'
   | 'gate'
   | 'dispatchSend'
   | 'dispatchReceive'
@@ -85,5 +87,51 @@ const decode: StageSchedule = {
   ],
 };
 
-/** The schedule of each kind of overlap. */
+/** The schedule of each kind of overlap, where a rank has all attention heads. */
 export const stageSchedules: Readonly<Record<Overlap, StageSchedule>> = { none, prefill, decode };
+
+const tensorNone: StageSchedule = {
+  ...none,
+  stages: at(
+    0,
+    0,
+    ...(['attentionProject', 'attentionGather', 'attentionCore', 'attentionReduce', 'gate'] as const),
+    ...(['dispatchSend', 'shared', 'dispatchReceive', 'experts', 'combineSend', 'combineReceive'] as const),
+  ),
+};
+
+/** The order of `prefill`; rows that are gathered and sums that are reduced travel while the other micro-batch computes too. */
+const tensorPrefill: StageSchedule = {
+  ...prefill,
+  stages: [
+    ...at(1, 0, 'attentionProject'),
+    ...at(0, -1, 'shared'),
+    ...at(1, 0, 'attentionGather', 'attentionCore'),
+    ...at(0, -1, 'combineReceive'),
+    ...at(0, 0, 'attentionProject'),
+    ...at(1, 0, 'attentionReduce', 'gate', 'dispatchSend'),
+    ...at(0, 0, 'attentionGather', 'attentionCore'),
+    ...at(1, 0, 'dispatchReceive'),
+    ...at(0, 0, 'attentionReduce', 'gate', 'dispatchSend'),
+    ...at(1, 0, 'experts', 'combineSend'),
+    ...at(0, 0, 'dispatchReceive', 'experts', 'combineSend'),
+    ...at(1, 0, 'shared', 'combineReceive'),
+  ],
+};
+
+/** The order of `decode`, with what ATTN-1 waits for at its beginning and before its gate. */
+const tensorDecode: StageSchedule = {
+  ...decode,
+  stages: decode.stages.flatMap((entry) =>
+    entry.stage === 'attentionCore'
+      ? at(entry.microBatch, entry.shift, 'attentionGather', 'attentionCore', 'attentionReduce')
+      : [entry],
+  ),
+};
+
+/** The schedule of each kind of overlap, where ranks share the attention heads. */
+export const tensorSchedules: Readonly<Record<Overlap, StageSchedule>> = {
+  none: tensorNone,
+  prefill: tensorPrefill,
+  decode: tensorDecode,
+};

@@ -1,5 +1,8 @@
 import type { StageName } from './stage-schedule.js';
 
+/** Stages that send, or wait for what others send. */
+const COMMUNICATION = /^(dispatch|combine|attentionGather|attentionReduce)/;
+
 /** When one stage ran. */
 export interface StageRecord {
   readonly stage: StageName;
@@ -42,7 +45,7 @@ export class StageTrace {
     return {
       traceEvents: this.records.map(({ stage, microBatch, layer, startUs, endUs }) => ({
         name: `${stage} ${layer}`,
-        cat: stage.startsWith('dispatch') || stage.startsWith('combine') ? 'communication' : 'computation',
+        cat: COMMUNICATION.test(stage) ? 'communication' : 'computation',
         ph: 'X',
         ts: startUs,
         dur: endUs - startUs,

@@ -1,5 +1,6 @@
 import type { ExpertExchange } from './expert-exchange.js';
 import type { StepBatch } from './step-batch.js';
+import type { TensorExchange } from './tensor-exchange.js';
 import type { Workspace } from './workspace.js';
 
 /**
@@ -9,9 +10,15 @@ import type { Workspace } from './workspace.js';
 export interface StepState {
   readonly workspace: Workspace;
   readonly exchange: ExpertExchange;
+  /** The way to the ranks that share the heads, if this rank has only some. */
+  readonly tensor: TensorExchange | undefined;
   batch: StepBatch;
-  /** New tokens of the batch. */
+  /** New tokens of the batch: what attention works on. */
   tokens: number;
+  /** Those whose residual stream is this rank's: all of them, or a part where ranks share the heads. */
+  rows: number;
+  /** The first of these. */
+  firstRow: number;
   /** Entries between the block tables of two sequences in `workspace.blockTables`. */
   readonly blockTableStride: number;
 }

@@ -3,6 +3,8 @@ import type { DeepseekConfig } from './config.js';
 import { dimensionsOf, isMoeLayer } from './dimensions.js';
 import { ModelError } from './errors.js';
 import type { TensorRole } from './precision.js';
+import { headSlices, type TensorShare, WHOLE_SHARE } from './tensor-share.js';
+import type { WeightSlice } from './weight-slices.js';
 
 /** One tensor that the model needs. Vectors have `rows` 1. */
 export interface TensorSpec {
@@ -12,6 +14,8 @@ export interface TensorSpec {
   readonly cols: number;
   /** `rows` where single rows or row ranges are used, `panels` where only the whole product is. */
   readonly layout: 'panels' | 'rows';
+  /** The part that this rank holds, if not all. */
+  readonly slice?: WeightSlice | undefined;
 }
 
 /**
@@ -19,12 +23,15 @@ export interface TensorSpec {
  * `num_hidden_layers` on (multi-token prediction) are not part of it.
  *
  * @param expertsOf - the routed experts of a layer that are wanted, default all; one that is named twice is there twice.
+ * @param share - the part of the attention heads that is wanted, default all.
  */
 export function tensorPlan(
   config: DeepseekConfig,
   expertsOf: (layer: number) => Iterable<number> = () => allExperts(config),
+  share: TensorShare = WHOLE_SHARE,
 ): TensorSpec[] {
   const d = dimensionsOf(config);
+  const slices = headSlices(d, share);
   const plan: TensorSpec[] = [];
   const add = (
     name: string,
@@ -32,8 +39,9 @@ export function tensorPlan(
     rows: number,
     cols: number,
     layout: 'panels' | 'rows' = 'panels',
+    slice?: WeightSlice,
   ) => {
-    plan.push({ name, role, rows, cols, layout });
+    plan.push({ name, role, rows, cols, layout, slice });
   };
   const vector = (name: string, length: number) => add(name, 'vector', 1, length);
   const mlp = (prefix: string, width: number) => {
@@ -49,14 +57,17 @@ export function tensorPlan(
     if (d.queryRank > 0) {
       add(`${attention}.q_a_proj.weight`, 'projection', d.queryRank, d.hidden);
       vector(`${attention}.q_a_layernorm.weight`, d.queryRank);
-      add(`${attention}.q_b_proj.weight`, 'projection', d.heads * d.headDims, d.queryRank);
+      const rows = d.heads * d.headDims;
+      add(`${attention}.q_b_proj.weight`, 'projection', rows, d.queryRank, 'panels', slices.query);
     } else {
-      add(`${attention}.q_proj.weight`, 'projection', d.heads * d.headDims, d.hidden);
+      add(`${attention}.q_proj.weight`, 'projection', d.heads * d.headDims, d.hidden, 'panels', slices.query);
     }
     add(`${attention}.kv_a_proj_with_mqa.weight`, 'projection', d.latentDims, d.hidden);
     vector(`${attention}.kv_a_layernorm.weight`, d.rank);
-    add(`${attention}.kv_b_proj.weight`, 'projection', d.heads * (d.nopeDims + d.valueDims), d.rank, 'rows');
-    add(`${attention}.o_proj.weight`, 'projection', d.hidden, d.heads * d.valueDims);
+    const expanded = d.heads * (d.nopeDims + d.valueDims);
+    add(`${attention}.kv_b_proj.weight`, 'projection', expanded, d.rank, 'rows', slices.expand);
+    const mixed = d.heads * d.valueDims;
+    add(`${attention}.o_proj.weight`, 'projection', d.hidden, mixed, 'panels', slices.output);
     vector(`${prefix}.post_attention_layernorm.weight`, d.hidden);
     if (!isMoeLayer(config, layer)) {
       mlp(`${prefix}.mlp`, d.denseWidth);

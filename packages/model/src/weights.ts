@@ -6,6 +6,7 @@ import { dimensionsOf, isMoeLayer } from './dimensions.js';
 import { Embedding } from './embedding.js';
 import { type Precision, residentFormat } from './precision.js';
 import type { TensorSpec } from './tensor-plan.js';
+import { sliceWeight } from './weight-slices.js';
 
 /** A gated MLP: `down(silu(gate(x)) * up(x))`. */
 export interface MlpWeights {
@@ -14,20 +15,27 @@ export interface MlpWeights {
   readonly down: Weight;
 }
 
-/** Multi-head latent attention of one layer. */
+/** A matrix, or a piece of one: `offset` is its first output (of pieces by rows) or input (by columns). */
+export interface WeightPiece {
+  readonly weight: Weight;
+  readonly offset: number;
+}
+
+/** Multi-head latent attention of one layer, with the heads of this rank. */
 export interface AttentionWeights {
   readonly inputNorm: Float32Array;
   /** `q_a_proj` and its norm; absent where the query is one projection. */
   readonly queryDown: Weight | undefined;
   readonly queryNorm: Float32Array | undefined;
   /** `q_b_proj` or `q_proj`. */
-  readonly query: Weight;
+  readonly query: readonly WeightPiece[];
   /** `kv_a_proj_with_mqa`. */
   readonly latent: Weight;
   readonly latentNorm: Float32Array;
   /** `kv_b_proj` in rows: per head `nopeDims` rows of keys, then `valueDims` rows of values. */
   readonly expand: Weight;
-  readonly output: Weight;
+  /** `o_proj`. */
+  readonly output: readonly WeightPiece[];
 }
 
 /** Router, routed experts and shared experts of one layer. */
@@ -108,11 +116,11 @@ class WeightLoader {
         inputNorm: await this.vector(`${prefix}.input_layernorm.weight`),
         queryDown: hasQueryDown ? await this.weight(`${attention}.q_a_proj.weight`) : undefined,
         queryNorm: hasQueryDown ? await this.vector(`${attention}.q_a_layernorm.weight`) : undefined,
-        query: await this.weight(`${attention}.${hasQueryDown ? 'q_b_proj' : 'q_proj'}.weight`),
+        query: await this.pieces(`${attention}.${hasQueryDown ? 'q_b_proj' : 'q_proj'}.weight`),
         latent: await this.weight(`${attention}.kv_a_proj_with_mqa.weight`),
         latentNorm: await this.vector(`${attention}.kv_a_layernorm.weight`),
         expand: await this.weight(`${attention}.kv_b_proj.weight`),
-        output: await this.weight(`${attention}.o_proj.weight`),
+        output: await this.pieces(`${attention}.o_proj.weight`),
       },
       mlpNorm: await this.vector(`${prefix}.post_attention_layernorm.weight`),
       mlp: moe ? undefined : await this.mlp(`${prefix}.mlp`),
@@ -122,16 +130,24 @@ class WeightLoader {
 
   /** A matrix, packed for the kernels. */
   async weight(name: string): Promise<Weight> {
+    const [piece] = await this.pieces(name);
+    return piece!.weight;
+  }
+
+  /** The slice of a matrix that this rank holds, packed; a whole matrix is one piece. */
+  async pieces(name: string): Promise<WeightPiece[]> {
+    const { checkpoint, kernels, precision } = this.options;
     const spec = this.spec(name);
-    const format = residentFormat(
-      this.options.precision,
-      spec.role,
-      this.options.checkpoint.info(name).dtype,
-    );
-    const weight = this.options.kernels.pack(await this.read(spec, format), { layout: spec.layout });
-    this.residentBytes += weight.sizeBytes;
+    const { layout, slice } = spec;
+    const data = await this.read(spec, residentFormat(precision, spec.role, checkpoint.info(name).dtype));
+    const pieces = slice === undefined ? [{ data, offset: 0 }] : sliceWeight(data, slice);
+    const packed = pieces.map((piece) => ({
+      weight: kernels.pack(piece.data, { layout }),
+      offset: piece.offset,
+    }));
+    for (const { weight } of packed) this.residentBytes += weight.sizeBytes;
     this.report(name);
-    return weight;
+    return packed;
   }
 
   /** A vector in float32, in the arena. */

@@ -18,7 +18,7 @@ export interface Workspace {
   readonly normed: Float32Array;
   /** `[T, hidden]`: an output that is rounded or scaled before it is added. */
   readonly update: Float32Array;
-  /** `[T, queryRank]` */
+  /** `[T, queryRank]`; where ranks share heads of a query that is one projection, `[T, hidden]`. */
   readonly queryDown: Float32Array;
   /** `[T, heads, headDims]` */
   readonly query: Float32Array;
@@ -57,12 +57,21 @@ export interface Workspace {
 }
 
 /** Rows of logits that are computed at once. */
-export function logitRows(limits: BatchLimits): number {
+export function logitRows(limits: Pick<BatchLimits, 'maxBatchTokens' | 'maxSequences'>): number {
   return Math.max(limits.maxSequences, Math.min(limits.maxBatchTokens, 32));
 }
 
-/** Allocates a workspace for batches within `limits`. */
-export function createWorkspace(allocator: Allocator, d: Dimensions, limits: BatchLimits): Workspace {
+/**
+ * Allocates a workspace for batches within `limits`.
+ *
+ * @param queryInput - width of what queries are projected from, in a buffer of its own.
+ */
+export function createWorkspace(
+  allocator: Allocator,
+  d: Dimensions,
+  limits: BatchLimits,
+  queryInput: number = d.queryRank,
+): Workspace {
   const tokens = limits.maxBatchTokens;
   const context = limits.maxContextTokens;
   const tile = Math.min(tokens, ABSORBED_TILE);
@@ -71,7 +80,7 @@ export function createWorkspace(allocator: Allocator, d: Dimensions, limits: Bat
     residual: allocator.f32(tokens * d.hidden),
     normed: allocator.f32(tokens * d.hidden),
     update: allocator.f32(tokens * d.hidden),
-    queryDown: allocator.f32(tokens * d.queryRank),
+    queryDown: allocator.f32(tokens * queryInput),
     query: allocator.f32(tokens * d.heads * d.headDims),
     latent: allocator.f32(tokens * d.latentDims),
     mixed: allocator.f32(tokens * d.heads * d.valueDims),

@@ -8,7 +8,9 @@ export interface MpiTask {
   readonly directory: string;
   readonly precision: Precision;
   readonly routing: Pick<ExpertRoutingOptions, 'mode' | 'payload'>;
-  /** Tokens of each rank. */
+  /** Ranks that share the attention heads, default 1. */
+  readonly tensor?: number;
+  /** Tokens of each group of ranks that share the heads. */
   readonly prompts: readonly number[][];
   readonly greedy: number;
   readonly report: string;
@@ -19,13 +21,14 @@ export interface MpiReport {
 }
 
 const task = JSON.parse(process.argv[2]!) as MpiTask;
+const { tensor = 1 } = task;
 const communicator = connectMpi({ timeoutSeconds: 30 });
 const runtime = await openRuntime(task.directory, {
   ...SIZES,
   precision: task.precision,
-  parallel: { ...task.routing, communicator },
+  parallel: { ...task.routing, communicator, tensor },
 });
-const prompt = Int32Array.from(task.prompts[communicator.rank] ?? []);
+const prompt = Int32Array.from(task.prompts[Math.floor(communicator.rank / tensor)] ?? []);
 const logits = runtime.forwardAll(batchOf(prompt));
 const greedy: number[] = [];
 let last = logits.slice(-runtime.limits.vocabulary);

@@ -12,9 +12,10 @@ import { batchOf, SIZES } from './batches.js';
 import { maxAbs, readGolden, tensor } from './golden.js';
 import type { MpiReport, MpiTask } from './mpi-rank.js';
 
-const launcher = ['mpirun.openmpi', 'mpiexec.mpich'].find(
+const launchers = ['mpirun.openmpi', 'mpiexec.mpich'].filter(
   (command) => spawnSync(command, ['--version']).status === 0,
 );
+const [launcher] = launchers;
 const isRequired = (process.env['MOESTACK_REQUIRE'] ?? '').split(',').includes('mpi');
 const directory = fixturePath('routing-model/tiny-v3');
 const golden = readFixtureJson<{ prompts: number[][]; variants: Record<string, { greedy: number[][] }> }>(
@@ -87,6 +88,20 @@ describe('experts over MPI processes', () => {
     const reference = tensor(readGolden('routing-model/tiny-v3/golden.safetensors'), 'yarn.logits').f32;
     expect(maxAbs(Float32Array.from(reports[0]!.logits), reference)).toBeLessThanOrEqual(1e-4);
     expect(reports.slice(0, expected.length).map((report) => report.greedy)).toEqual(expected);
+  });
+
+  it.each(launchers)('share the heads of two sequences on four ranks started by %s', async (command) => {
+    const expected = golden.variants['yarn']!.greedy.slice(0, 2);
+    const reports = await run(command, 4, {
+      precision: 'f32',
+      routing: { mode: 'direct', payload: 'f32' },
+      tensor: 2,
+      prompts: golden.prompts,
+      greedy: expected[0]!.length,
+    });
+    const reference = tensor(readGolden('routing-model/tiny-v3/golden.safetensors'), 'yarn.logits').f32;
+    expect(maxAbs(Float32Array.from(reports[1]!.logits), reference)).toBeLessThanOrEqual(1e-4);
+    expect(reports.map((report) => report.greedy)).toEqual([0, 0, 1, 1].map((i) => expected[i]));
   });
 
   it.each(['direct', 'low-latency'] as const)('have the bits of the emulation: %s, FP8', async (mode) => {

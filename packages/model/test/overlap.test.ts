@@ -2,7 +2,7 @@ import { createLoopback, withLinkModel } from '@moestack/collectives';
 import { fixturePath } from '@moestack/fixtures';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { openRuntime, StageTrace, type StepBatch } from '../src/index.js';
+import { openRuntime, StageTrace, type StepBatch, stageSchedules, tensorSchedules } from '../src/index.js';
 import { BatchSplitter } from '../src/micro-batches.js';
 import { maxAbs } from './golden.js';
 
@@ -154,6 +154,30 @@ describe('the order of stages', () => {
     const sends = ['DISPATCH(1)', 'DISPATCH(0)', 'COMBINE(1)', 'COMBINE(0)'];
     expect(sent).toEqual(Array.from({ length: LAYERS }, () => sends).flat());
     expect(trace.records).toHaveLength(2 * 9 * LAYERS);
+  });
+
+  it('is the published one where ranks share heads, whose messages travel while the other micro-batch computes', () => {
+    const begins = { ...COMPUTE, attentionProject: 'ATTN', attentionCore: undefined };
+    const order = (names: Record<string, string | undefined>, stages = tensorSchedules.prefill.stages) =>
+      stages.flatMap(({ stage, microBatch }) =>
+        names[stage] === undefined ? [] : [`${names[stage]}(${microBatch})`],
+      );
+    expect(order(begins)).toEqual(['ATTN(1)', 'SHARED(0)', 'ATTN(0)', 'MLP(1)', 'MLP(0)', 'SHARED(1)']);
+    expect(order(COMMUNICATION)).toEqual(order(COMMUNICATION, stageSchedules.prefill.stages));
+    expect(order(DECODE, tensorSchedules.decode.stages)).toEqual(order(DECODE, stageSchedules.decode.stages));
+    const between = (from: string, to: string, microBatch: number) => {
+      const { stages } = tensorSchedules.prefill;
+      const at = (name: string) =>
+        stages.findIndex((one) => one.stage === name && one.microBatch === microBatch);
+      return stages.slice(at(from) + 1, at(to)).map((one) => `${one.stage}(${one.microBatch})`);
+    };
+    expect(between('attentionProject', 'attentionGather', 1)).toEqual(['shared(0)']);
+    expect(between('attentionCore', 'attentionReduce', 1)).toEqual([
+      'combineReceive(0)',
+      'attentionProject(0)',
+    ]);
+    expect(between('attentionProject', 'attentionGather', 0)).toContain('gate(1)');
+    expect(between('attentionCore', 'attentionReduce', 0)).toEqual(['dispatchReceive(1)']);
   });
 
   it('lets each message travel while the other micro-batch computes', async () => {

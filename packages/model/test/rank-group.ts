@@ -7,7 +7,8 @@ import {
 } from '../src/index.js';
 import { batchOf, SIZES } from './batches.js';
 
-export type TestOptions = Omit<ModelRuntimeOptions, keyof typeof SIZES | 'parallel' | 'emulate'>;
+export type TestOptions = Omit<ModelRuntimeOptions, keyof typeof SIZES | 'parallel' | 'emulate'> &
+  Partial<Pick<ModelRuntimeOptions, keyof typeof SIZES>>;
 
 /** Ranks of this thread, each with its share of a model. */
 export class LoopbackRanks {

@@ -68,6 +68,44 @@ describe('the default model on threads', () => {
   });
 });
 
+describe('heads over threads', () => {
+  it.each([
+    { folder: 'tiny-v3', ranks: 2, tensor: 2 },
+    { folder: 'tiny-v3', ranks: 4, tensor: 4 },
+    { folder: 'tiny-v2-lite', ranks: 4, tensor: 2 },
+  ])(
+    'give the golden logits and tokens of $folder: $tensor of $ranks',
+    async ({ folder, ranks, tensor: heads }) => {
+      const golden = readFixtureJson<Golden>(`routing-model/${folder}/golden.json`);
+      const tensors = readGolden(`routing-model/${folder}/golden.safetensors`);
+      const options = { ranks, tensor: heads, precision: 'f32' as const };
+      const model = await loadModel(fixturePath(`routing-model/${folder}`), options);
+      const prompt = Int32Array.from(golden.prompts[0]!);
+      for (const chunk of [{}, { chunk: 5 }]) {
+        const logits = await model.logits(prompt, chunk);
+        expect(maxAbs(logits, tensor(tensors, 'yarn.logits').f32)).toBeLessThanOrEqual(1e-4);
+      }
+      const expected = golden.variants['yarn']!.greedy[0]!;
+      const generated = await model.generate(prompt, { maxTokens: expected.length });
+      expect([...generated]).toEqual(untilEnd(expected));
+      await model.close();
+    },
+  );
+
+  it('are refused before a thread starts where they do not divide', async () => {
+    for (const options of [
+      { ranks: 4, tensor: 3 },
+      { ranks: 8, tensor: 8 },
+      { ranks: 1, tensor: 2 },
+    ]) {
+      await expect(loadModel(v3, options)).rejects.toMatchObject({
+        code: 'model/bad-options',
+        message: expect.stringContaining('for tensor'),
+      });
+    }
+  });
+});
+
 describe('several ranks', () => {
   it.each([
     { mode: 'direct', payload: 'bf16' },

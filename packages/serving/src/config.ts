@@ -168,6 +168,12 @@ export const EmbeddedBackendConfig = z.strictObject({
   prefillRanks: z.int().min(1).max(64).optional(),
   decodeRanks: z.int().min(1).max(64).optional(),
   redundantExperts: z.int().min(0).optional(),
+  rebalanceSeconds: z
+    .int()
+    .min(1)
+    .max(86_400)
+    .optional()
+    .describe('How often experts move between ranks as the load says; default never'),
   maxBatch: z.int().min(1).optional(),
   maxWaiting: z.int().min(0).optional(),
   kvBlocks: z.int().min(1).optional(),
@@ -221,14 +227,22 @@ export const SloConfig = z.strictObject({
 });
 export type SloConfig = z.infer<typeof SloConfig>;
 
-/** What a server reports about itself. */
+/** What a server reports about itself. Nothing of it holds text of prompts or answers. */
 export const ObservabilityConfig = z.strictObject({
   accessLog: z
-    .union([z.boolean(), z.literal('with-prompts')])
+    .union([z.boolean(), z.string().min(1)])
     .optional()
-    .describe('Default false'),
-  tracing: z.boolean().optional().describe('OpenTelemetry spans; default false'),
-  dashboard: z.boolean().optional().describe('Default true'),
+    .describe('A line of JSON for each request: true = standard error, else a file; default false'),
+  tracing: z
+    .boolean()
+    .optional()
+    .describe('OpenTelemetry spans, by the SDK that the process registers; default false'),
+  dashboard: z.boolean().optional().describe('The page at / and the trace at /debug/trace; default true'),
+  adminKeySha256: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional()
+    .describe('SHA-256 of the key that shows dashboard and trace; default: only this machine sees them'),
 });
 export type ObservabilityConfig = z.infer<typeof ObservabilityConfig>;
 

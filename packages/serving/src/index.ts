@@ -44,6 +44,8 @@ export {
   VllmBackendConfig,
   WorkerConfig,
 } from './config.js';
+export type { AdminAccess } from './dashboard/access.js';
+export type { SloTargets } from './embedded/engine-stats.js';
 export { type OpenAiErrorType, ServingError, type ServingErrorOptions } from './errors.js';
 export type {
   ForwardAnswer,
@@ -54,6 +56,7 @@ export type {
 } from './forward.js';
 export type { AnyBackend } from './gateway/backend-set.js';
 export { createGateway, type Gateway } from './gateway/gateway.js';
+export type { MonitorOptions, RequestSpans } from './gateway/monitor.js';
 export type { GatewayEnv, GatewayOptions } from './gateway/options.js';
 export type { GatewayGuardrail, GuardrailOutcome } from './guardrail/guardrail.js';
 export { JsonObject } from './json/json-object.js';
@@ -88,6 +91,7 @@ export { createPolicy } from './policies/create-policy.js';
 export type { Candidate, LoadGuard, Policy, RoutingHint } from './policies/policy.js';
 export { leastLoadedPolicy, powerOfTwo, roundRobin } from './policies/simple-policies.js';
 export { type Random, seededRandom } from './random.js';
+export type { AccessLogEntry } from './tracing/access-log.js';
 export type { HealthOptions } from './upstream/health-checks.js';
 export type { BodyConsumer, BodySource } from './upstream/leg.js';
 export type { Timeouts, WorkerOptions } from './upstream/worker.js';

@@ -57,7 +57,7 @@ export async function listen(gateway: Gateway, options: ListenOptions = {}): Pro
 /** A client that takes longer to send a request is cut off; connections that wait for the next one, after 65 s. */
 function createGatewayServer(gateway: Gateway, options: ListenOptions): Server {
   const { headSeconds = 10, requestSeconds = 60 } = options;
-  const fetchListener = getRequestListener((request) => gateway.fetch(request), {
+  const fetchListener = getRequestListener((request, env) => gateway.fetch(request, env), {
     overrideGlobalObjects: false,
   });
   const server = createServer(

@@ -129,7 +129,7 @@ describe('one rank for both stages', () => {
   });
 });
 
-describe('a lost worker', () => {
+describe('a lost worker without restarts', () => {
   it('fails what runs with a typed error, then refuses with 503', async () => {
     const workers = new Set<Worker>();
     const postMessage = Worker.prototype.postMessage;
@@ -137,7 +137,7 @@ describe('a lost worker', () => {
       workers.add(this);
       postMessage.apply(this, args);
     });
-    const backend = await createEmbeddedBackend({ modelDirectory: tinyMoe, name: 'tiny-moe' });
+    const backend = await createEmbeddedBackend({ modelDirectory: tinyMoe, name: 'tiny-moe', restarts: 0 });
     backends.push(backend);
     const running = backend
       .generate(request({ maxTokens: 250, ignoreEos: true }), { signal })

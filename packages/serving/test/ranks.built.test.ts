@@ -133,7 +133,7 @@ describe('automatic rebalancing', () => {
   });
 });
 
-describe('a rank that is lost', () => {
+describe('a rank that is lost for good', () => {
   it('ends what runs with a typed error, at once, and what comes after', async () => {
     const workers: Worker[] = [];
     const post = Worker.prototype.postMessage;
@@ -141,7 +141,7 @@ describe('a rank that is lost', () => {
       if (!workers.includes(this)) workers.push(this);
       return post.apply(this, values);
     });
-    const backend = await open({ prefillRanks: 2, decodeRanks: 2 });
+    const backend = await open({ prefillRanks: 2, decodeRanks: 2, restarts: 0 });
     const running = prompts.map((prompt) => complete(backend, prompt, 200));
     const moving = backend.rebalance();
     await workers.at(-1)!.terminate();

@@ -1,29 +1,27 @@
 import { randomInt } from 'node:crypto';
 import { basename, resolve } from 'node:path';
-import {
-  type DeepseekConfig,
-  type ExpertRoutingOptions,
-  endOfSequenceIds,
-  expertRows,
-  loadTokenizer,
-  readConfig,
-  readGenerationConfig,
-} from '@moestack/model';
-import { initialPlan, type Plan } from '@moestack/placement';
-import { Scheduler, type StageConfig } from '@moestack/scheduler';
+import { endOfSequenceIds, loadTokenizer, readConfig, readGenerationConfig } from '@moestack/model';
 import type { GenerationConfig } from '@moestack/schemas';
 import { systemClock } from '../clock.js';
-import { Engine } from './engine.js';
 import { EngineBackend, type GenerationDefaults } from './engine-backend.js';
-import { ExpertBalancer } from './expert-balancer.js';
-import { count, directoryPath, type EmbeddedBackend, type EmbeddedOptions, engineSizes } from './options.js';
+import { EngineMonitor } from './engine-monitor.js';
+import { type EngineRestart, EngineSupervisor, type StageRanks } from './engine-supervisor.js';
+import {
+  count,
+  directoryPath,
+  type EmbeddedBackend,
+  type EmbeddedOptions,
+  engineSizes,
+  seconds,
+} from './options.js';
 import { longestToken } from './prompt.js';
 import { PromptEncoder } from './prompt-encoder.js';
-import { RankStepEngine } from './rank-step-engine.js';
-import { StageGroup } from './stage-group.js';
-import { connect } from './stage-worker.js';
+import { startEngine } from './start-engine.js';
 
-const MAXIMUM_REDUNDANT = 4096;
+const STEP_SECONDS = 120;
+const MAXIMUM_RESTARTS = 1000;
+/** The signal and the progress that a caller gives are those of the first start. */
+const restarted: Pick<EmbeddedOptions, 'onProgress' | 'signal'> = {};
 
 /** Seeds up to here leave room for the `+ i` of several choices. */
 const maxRandomSeed = 2 ** 48 - 1;
@@ -50,53 +48,36 @@ export async function createEmbeddedBackend(options: EmbeddedOptions): Promise<E
   const sizes = engineSizes(options, config);
   const generation = await readGenerationConfig(directory);
   const eosIds = [...new Set([...endOfSequenceIds(config), ...toList(generation.eos_token_id)])];
-  const scheduler = new Scheduler(sizes.scheduler);
-  const { stages, blockSizeTokens } = sizes.scheduler;
-  const progress = totalProgress(
-    options,
-    sizes.ranks.reduce((sum, ranks) => sum + ranks, 0),
-  );
-  const started = stages.map((stage, index) => {
-    const ranks = sizes.ranks[index]!;
-    const firstRank = index === 0 ? 0 : sizes.ranks[0]!;
-    const routing = stageRouting(options, config, stage.role, ranks);
-    return StageGroup.start({
-      name: stage.name,
-      ranks,
-      config,
-      routing,
-      // Whatever a new placement asks of one layer finds room.
-      spareSlots: routing.placement === undefined ? 0 : routing.placement.deployment.replicas / ranks,
-      setup: {
-        kind: 'rank',
-        directory,
-        runtime: {
-          blocks: stage.blocks,
-          blockSizeTokens,
-          maxBatchTokens: stage.tokenBudget,
-          maxSequences: stage.maxSequences,
-          maxContextTokens: sizes.contextTokens,
-          ...(options.precision && { precision: options.precision }),
-        },
-        eosIds,
-        stepShape: stepShape(stage, sizes.contextTokens, blockSizeTokens),
-      },
-      onProgress: (rank, report) => progress(firstRank + rank, report),
-      ...(options.signal && { signal: options.signal }),
-    }).then((group) => ({ group, plan: routing.placement }));
-  });
-  const [tokenizer, groups] = await allOrNone(loadTokenizer(directory), started);
-  const [first, second] = groups;
-  if (first !== undefined && second !== undefined) connect(first.group, second.group);
   const clock = options.clock ?? systemClock;
-  const balancers = groups.flatMap(({ group, plan }) => {
-    if (plan === undefined) return [];
-    const balancer = new ExpertBalancer(group, plan);
-    group.listenToFailure((error) => balancer.fail(error));
-    return [balancer];
+  const { stages, maxWaiting } = sizes.scheduler;
+  const stepTimeoutSeconds = seconds('stepTimeoutSeconds', options.stepTimeoutSeconds ?? STEP_SECONDS);
+  const monitor = new EngineMonitor({
+    clock,
+    scheduler: sizes.scheduler,
+    slo: options.slo ?? {},
+    admission: options.admission ?? {},
   });
-  const workers = groups.map(({ group }) => group);
-  const backend = new EngineBackend({
+  const setup = { options, directory, config, sizes, eosIds, stepTimeoutSeconds, clock, monitor };
+  let isFirst = true;
+  const supervision = {
+    start: (ranks: StageRanks, closing: AbortSignal) => {
+      const { onProgress, signal } = isFirst ? options : restarted;
+      isFirst = false;
+      const either = signal === undefined ? closing : AbortSignal.any([closing, signal]);
+      return startEngine({ ...setup, onProgress }, ranks, either);
+    },
+    retries: count('retries', options.retries ?? 2, 0, MAXIMUM_RESTARTS),
+    restarts: count('restarts', options.restarts ?? 3, 0, MAXIMUM_RESTARTS),
+    maxWaiting,
+    onRestart: (restart: EngineRestart) => options.onRestart?.(restart),
+    clock,
+  };
+  const ranks = Object.fromEntries(stages.map((stage, index) => [stage.name, sizes.ranks[index]!]));
+  const [tokenizer, engine] = await both(
+    loadTokenizer(directory),
+    EngineSupervisor.start(supervision, ranks),
+  );
+  return new EngineBackend({
     card: { id: options.name ?? basename(resolve(directory)), contextTokens: sizes.contextTokens },
     tokenizer,
     encoder: new PromptEncoder({
@@ -107,87 +88,27 @@ export async function createEmbeddedBackend(options: EmbeddedOptions): Promise<E
         vocabulary: config.vocab_size,
         longestToken: longestToken(tokenizer),
       },
-      maxWaiting: sizes.scheduler.maxWaiting,
+      maxWaiting,
     }),
     defaults: defaultsOf(generation),
-    engine: new Engine(scheduler, new RankStepEngine(workers), clock),
+    engine,
+    monitor,
     randomSeed: options.randomSeed ?? (() => randomInt(maxRandomSeed)),
-    weightBytes: workers.reduce((sum, worker) => sum + worker.weightBytes, 0),
-    balancers,
   });
-  if (options.rebalance === undefined) return backend;
-  try {
-    for (const balancer of balancers) {
-      balancer.watch(options.rebalance, clock, (result) => options.onRebalance?.(result));
-    }
-  } catch (error) {
-    await backend.close();
-    throw error;
-  }
-  return backend;
 }
 
-/**
- * How the tokens of a stage reach its experts: prompts rank by rank, single tokens selection by selection, so that new placements change no bit of what is
- * decoded. A stage of one rank has no placement.
- */
-function stageRouting(
-  options: EmbeddedOptions,
-  config: DeepseekConfig,
-  role: StageConfig['role'],
-  ranks: number,
-): ExpertRoutingOptions {
-  if (ranks === 1) return {};
-  const { payload = 'f32', placements } = options;
-  const redundant = count('redundantExperts', options.redundantExperts ?? 0, 0, MAXIMUM_REDUNDANT);
-  const mode = role === 'decode' ? 'low-latency' : 'direct';
-  const given = role === 'prefill' ? placements?.prefill : placements?.decode;
-  if (given !== undefined) return { mode, payload, placement: given };
-  const layers = expertRows(config).filter((row) => row >= 0).length;
-  const experts = config.n_routed_experts ?? 0;
-  // A model without experts is refused where its layout is checked.
-  if (layers === 0) return { mode, payload };
-  const replicas = Math.ceil((experts + redundant) / ranks) * ranks;
-  const placement = initialPlan(layers, experts, { nodes: 1, gpus: ranks, replicas });
-  return { mode, payload, placement };
-}
-
-function stepShape(stage: StageConfig, contextTokens: number, blockSizeTokens: number) {
-  return { maxSequences: stage.maxSequences, maxBlocks: Math.ceil((contextTokens + 1) / blockSizeTokens) };
-}
-
-/** A stage and where its experts live, if they are on several ranks. */
-interface Started {
-  readonly group: StageGroup;
-  readonly plan: Plan | undefined;
-}
-
-/** Waits for all; if one fails, ends the workers that did start. */
-async function allOrNone<T>(
+/** Waits for both; if the first fails, ends the engine. */
+async function both<T>(
   other: Promise<T>,
-  started: readonly Promise<Started>[],
-): Promise<[T, Started[]]> {
+  started: Promise<EngineSupervisor>,
+): Promise<[T, EngineSupervisor]> {
   try {
-    return await Promise.all([other, Promise.all(started)]);
+    return await Promise.all([other, started]);
   } catch (error) {
-    for (const settled of await Promise.allSettled(started)) {
-      if (settled.status === 'fulfilled') await settled.value.group.close();
-    }
+    const [settled] = await Promise.allSettled([started]);
+    if (settled.status === 'fulfilled') await settled.value.close(error);
     throw error;
   }
-}
-
-/** Adds up what the ranks report. */
-function totalProgress(options: EmbeddedOptions, ranks: number) {
-  const reports = Array.from({ length: ranks }, () => ({ loadedBytes: 0, totalBytes: 0 }));
-  return (rank: number, report: { loadedBytes: number; totalBytes: number }): void => {
-    reports[rank] = { loadedBytes: report.loadedBytes, totalBytes: report.totalBytes };
-    if (reports.some((one) => one.totalBytes === 0)) return;
-    options.onProgress?.({
-      loadedBytes: reports.reduce((sum, one) => sum + one.loadedBytes, 0),
-      totalBytes: reports.reduce((sum, one) => sum + one.totalBytes, 0),
-    });
-  };
 }
 
 function defaultsOf(generation: GenerationConfig): GenerationDefaults {

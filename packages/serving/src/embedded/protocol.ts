@@ -26,6 +26,8 @@ export interface RankSetup {
   /** Tokens that end a text. */
   readonly eosIds: readonly number[];
   readonly stepShape: StepBufferShape;
+  /** How long it may wait for other ranks within a step. */
+  readonly stepTimeoutSeconds: number;
   /** The ranks that it shares the experts with. */
   readonly group?: GroupSetup;
 }

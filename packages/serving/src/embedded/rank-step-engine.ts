@@ -19,26 +19,35 @@ export type RequestMessage = Extract<ToWorker, { type: 'tokens' | 'release' }>;
 /**
  * Executes plans on the ranks: posts steps and transfers and matches the replies to them.
  *
- * A step that fails rejects its `run`, and the ranks go on. A rank that is lost ends the engine: all runs reject, now
- * and later.
+ * A step that fails rejects its `run`, and the ranks go on. A rank that is lost, or answers nothing for too long, ends the
+ * engine: all runs reject, now and later.
  */
 export class RankStepEngine implements StepEngine {
   /** Names of the stages. */
   readonly names: readonly string[];
   readonly #stages: readonly StagePort[];
-  #onLost: (error: unknown) => void = () => undefined;
+  readonly #onLost: ((error: unknown) => void)[] = [];
+  #lostStage: number | undefined;
+  readonly #steps: Int32Array;
+  readonly #timeoutSeconds: number;
   #lost: unknown;
   #transfers = 0;
   #handovers = 0;
   #handoverBytes = 0;
 
-  constructor(channels: readonly StageChannel[]) {
+  /** @param options.stepTimeoutSeconds - how long a stage may take for a step or transfer; default: any time. */
+  constructor(
+    channels: readonly StageChannel[],
+    options: { readonly stepTimeoutSeconds?: number | undefined } = {},
+  ) {
+    this.#timeoutSeconds = options.stepTimeoutSeconds ?? Number.POSITIVE_INFINITY;
     this.names = channels.map((channel) => channel.name);
+    this.#steps = new Int32Array(channels.length);
     this.#stages = channels.map((channel) => new StagePort(channel));
     channels.forEach((channel, stage) => {
       channel.listen(
         (message) => this.#guard(() => this.#receive(stage, message)),
-        (error) => this.#lose(error),
+        (error) => this.#lose(error, stage),
       );
     });
   }
@@ -53,14 +62,26 @@ export class RankStepEngine implements StepEngine {
     return this.#handoverBytes;
   }
 
+  /** The stage whose rank was lost, where one is to blame, and the steps that it, or the engine, had completed. */
+  get lost(): { readonly stage: string | undefined; readonly steps: number } {
+    const stage = this.#lostStage;
+    if (stage !== undefined) return { stage: this.names[stage], steps: this.#steps[stage]! };
+    return { stage: undefined, steps: this.#steps.reduce((sum, steps) => sum + steps, 0) };
+  }
+
   /** Says who is told, before the runs reject, that a rank was lost. */
   listen(onLost: (error: unknown) => void): void {
-    this.#onLost = onLost;
+    this.#onLost.push(onLost);
   }
 
   /** Tells a rank of a request's tokens, before the step that needs them, or of its end. */
   tell(stage: number, message: RequestMessage): void {
     this.#stages[stage]!.channel.post(message);
+  }
+
+  /** The stage itself, for what it knows of its ranks. */
+  channelOf(stage: number): StageChannel {
+    return this.#stages[stage]!.channel;
   }
 
   /** Forgets a request that a stage was never told of. */
@@ -93,6 +114,7 @@ export class RankStepEngine implements StepEngine {
     const { plan } = pending;
     const target = this.#stages[plan.stage]!;
     const buffer = target.begin(pending);
+    this.#watch(plan.stage, buffer);
     if (plan.kind === 'compute') {
       target.channel.post({ type: 'step', buffer });
       return;
@@ -125,17 +147,18 @@ export class RankStepEngine implements StepEngine {
   #receive(stage: number, message: FromWorker): void {
     const port = this.#stages[stage]!;
     if (message.type === 'stepped') {
-      const { pending, step } = port.end(message.buffer);
+      this.#steps[stage] = this.#steps[stage]! + 1;
+      const { pending, step } = this.#end(port, message.buffer);
       pending.resolve({ ...step.outcomes(), logprobs: message.logprobs, movedBytes: 0 });
     } else if (message.type === 'imported') {
-      const { pending, step } = port.end(message.buffer);
+      const { pending, step } = this.#end(port, message.buffer);
       this.#handovers += pending.plan.sequences;
       this.#handoverBytes += message.bytes;
       pending.resolve({ ...step.outcomes(), logprobs: undefined, movedBytes: message.bytes });
     } else if (message.type === 'failed') {
       const error = engineFailed(decodeError(message.error));
-      if (message.buffer < 0) this.#lose(error);
-      else port.end(message.buffer).pending.reject(error);
+      if (message.buffer < 0) this.#lose(error, stage);
+      else this.#end(port, message.buffer).pending.reject(error);
     }
   }
 
@@ -149,12 +172,40 @@ export class RankStepEngine implements StepEngine {
     }
   }
 
-  #lose(error: unknown): void {
+  /** A rank that hangs says nothing; its step does, by being late. */
+  #watch(stage: number, buffer: number): void {
+    if (this.#timeoutSeconds === Number.POSITIVE_INFINITY) return;
+    const timer = setTimeout(
+      () => this.#lose(tooLate(this.names[stage]!, this.#timeoutSeconds), stage),
+      this.#timeoutSeconds * 1000,
+    );
+    timer.unref();
+    this.#stages[stage]!.watch(buffer, timer);
+  }
+
+  #end(port: StagePort, buffer: number): ReturnType<StagePort['end']> {
+    const ended = port.end(buffer);
+    clearTimeout(ended.timer);
+    return ended;
+  }
+
+  #lose(error: unknown, stage?: number): void {
     if (this.#lost !== undefined) return;
     this.#lost = error;
-    this.#onLost(error);
+    this.#lostStage = stage;
+    for (const listener of this.#onLost) listener(error);
     for (const stage of this.#stages) stage.abandon(error);
   }
+}
+
+function tooLate(stage: string, seconds: number): ServingError {
+  return new ServingError({
+    code: 'serving/engine-failed',
+    message: `the ${stage} stage did not answer within ${seconds} s`,
+    value: seconds,
+    remedy: 'raise stepTimeoutSeconds if steps may take longer, or use smaller steps',
+    status: 500,
+  });
 }
 
 /** The blocks that a transfer takes from the source, sequence after sequence. */

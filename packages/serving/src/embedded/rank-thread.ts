@@ -9,16 +9,13 @@ import type { FromWorker, RankExpertLoad, RankSetup, ToWorker } from './protocol
 import { StageRunner } from './stage-runner.js';
 import { StepBuffer } from './step-buffer.js';
 
-/** A rank that is lost ends the group at once; this is for one that is merely slow. */
-const STEP_SECONDS = 120;
-
 /** Loads a model and runs the steps it is sent. */
 export async function runRank(setup: RankSetup, port: MessagePort): Promise<void> {
   const post = (message: FromWorker) => port.postMessage(message);
   try {
     const { group } = setup;
     const communicator =
-      group && attachWorkerCommunicator({ handle: group.handle, timeoutSeconds: STEP_SECONDS });
+      group && attachWorkerCommunicator({ handle: group.handle, timeoutSeconds: setup.stepTimeoutSeconds });
     const load = new ExpertLoad();
     const runtime = await openRuntime(setup.directory, {
       ...setup.runtime,

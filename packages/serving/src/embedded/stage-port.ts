@@ -13,6 +13,8 @@ export interface PendingStep {
 interface Slot {
   readonly step: StepBuffer;
   pending: PendingStep | undefined;
+  /** Ends when the step is too late. */
+  timer: ReturnType<typeof setTimeout> | undefined;
 }
 
 /** The controller's side of a rank: its step buffers, and which step is in which. */
@@ -34,26 +36,35 @@ export class StagePort {
     return index;
   }
 
+  /** Gives a step the timer that runs until it is late. */
+  watch(index: number, timer: ReturnType<typeof setTimeout>): void {
+    this.#slots[index]!.timer = timer;
+  }
+
   /** Takes a step back. The buffer keeps the outcomes until the next {@link StagePort.begin}. */
-  end(index: number): { pending: PendingStep; step: StepBuffer } {
+  end(index: number): Pick<Slot, 'step' | 'timer'> & { pending: PendingStep } {
     const slot = this.#slots[index]!;
     const pending = slot.pending!;
+    const { timer } = slot;
     slot.pending = undefined;
+    slot.timer = undefined;
     this.#free.push(index);
-    return { pending, step: slot.step };
+    return { pending, timer, step: slot.step };
   }
 
   /** Rejects every step that is out; their buffers stay taken, since the rank may still write into them. */
   abandon(error: unknown): void {
     for (const slot of this.#slots) {
+      clearTimeout(slot.timer);
       slot.pending?.reject(error);
       slot.pending = undefined;
+      slot.timer = undefined;
     }
   }
 
   #add(): number {
     const step = StepBuffer.create(this.channel.stepShape);
     this.channel.post({ type: 'buffer', shared: step.shared });
-    return this.#slots.push({ step, pending: undefined }) - 1;
+    return this.#slots.push({ step, pending: undefined, timer: undefined }) - 1;
   }
 }

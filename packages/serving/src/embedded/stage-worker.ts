@@ -28,6 +28,10 @@ export interface StageChannel {
   readonly ranks: number;
   /** The rank of a request, which keeps it as long as it lives. */
   rankOf(id: number): number;
+  /** Gives a request that the stage was not told of yet to a rank. Stages of one rank need not have it. */
+  assign?(id: number, rank: number): void;
+  /** Requests that a rank has. */
+  loadOf?(rank: number): number;
   /** Forgets the rank of a request that the stage was never told of. */
   forget(id: number): void;
   /** A message to the ranks that it concerns. */
@@ -73,15 +77,11 @@ export class StageWorker {
     const worker = new StageWorker(name, setup);
     if (options.world !== undefined)
       void watchWorker(options.world.world, options.world.rank, worker.#worker);
+    let onAbort: () => void = () => undefined;
     try {
       await new Promise<void>((resolve, reject) => {
-        signal?.addEventListener(
-          'abort',
-          () => reject(new AbortedError('the start of the engine', signal.reason)),
-          {
-            once: true,
-          },
-        );
+        onAbort = () => reject(new AbortedError('the start of the engine', signal?.reason));
+        signal?.addEventListener('abort', onAbort, { once: true });
         worker.listen((message) => {
           if (message.type === 'progress') onProgress?.(message);
           if (message.type === 'failed') reject(decodeError(message.error));
@@ -94,6 +94,8 @@ export class StageWorker {
     } catch (error) {
       await worker.close();
       throw error;
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
     }
     return worker;
   }

@@ -4,21 +4,20 @@ import type { Backend, BackendEvent, GenerateRequest, Usage } from '../backend.j
 import { errorCode } from '../http/error-frame.js';
 import { errorBody } from '../http/error-response.js';
 import { sseResponse } from '../http/sse.js';
+import type { ServingMetrics } from '../metrics/serving-metrics.js';
 import type { AnswerFormat } from '../openai/answer-format.js';
 import { sumUsage } from '../openai/format.js';
 import type { UsageBody } from '../openai/responses.js';
 import { type Admitted, admitAll, collect, interleave, releaseAll } from './generations.js';
 import type { InFlight } from './in-flight.js';
-import type { GatewayMetrics } from './metrics.js';
 import type { RequestLog } from './request-log.js';
 
 /** What an answer needs around it. */
 export interface AnswerContext {
   readonly backend: Backend;
-  readonly metrics: GatewayMetrics;
+  readonly metrics: ServingMetrics;
   readonly inFlight: InFlight;
   readonly requestId: string;
-  readonly arrivalUs: number;
   /** Aborts when the client leaves. */
   readonly client: AbortSignal;
   readonly log: RequestLog;
@@ -91,7 +90,7 @@ async function answerWhole(
 ): Promise<Response> {
   const choices = await Promise.all(
     admitted.map(async (one) => {
-      const observe = context.metrics.follow(context.arrivalUs);
+      const observe = context.metrics.follow(one.request.model);
       observe(one.start);
       return collect(context.backend, one, observe);
     }),
@@ -113,7 +112,7 @@ async function* streamFrames(
   admitted: readonly Admitted[],
   task: Task,
 ): AsyncGenerator<unknown, undefined> {
-  const observers = admitted.map(() => context.metrics.follow(context.arrivalUs));
+  const observers = admitted.map((one) => context.metrics.follow(one.request.model));
   const usages: Usage[] = [];
   const see = (index: number, event: BackendEvent) => {
     if (event.type === 'delta') context.log.firstByte();

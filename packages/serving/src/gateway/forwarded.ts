@@ -85,8 +85,17 @@ async function prepare(
       : '{"include_usage":true}';
     body = JsonObject.parse(body.with({ stream_options: withUsage }));
   }
-  const { requestId, path, header } = request;
-  return { forward: { requestId, path, body, header }, hideUsage };
+  const { requestId, path } = request;
+  return { forward: { requestId, path, body, header: tracedHeader(request, context) }, hideUsage };
+}
+
+/** The client's headers; servers are told of the span that asks them instead of the client's. */
+function tracedHeader(
+  { header, requestId }: ForwardedRequest,
+  { monitor: { spans } }: GatewayContext,
+): ForwardedRequest['header'] {
+  if (spans === undefined) return header;
+  return (name) => (name === 'traceparent' ? spans.traceparent(requestId) : undefined) ?? header(name);
 }
 
 function asksForUsage(body: JsonObject): boolean {

@@ -169,7 +169,6 @@ async function generateHere<T extends CommonRequest & Record<string, unknown>>(
       metrics: context.metrics,
       inFlight: context.inFlight,
       requestId,
-      arrivalUs: c.get('arrivalUs'),
       client: c.req.raw.signal,
       log: opened.log,
       lease: opened.lease,

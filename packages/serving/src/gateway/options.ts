@@ -2,13 +2,14 @@ import type { Admission } from '../auth/admission.js';
 import type { ApiKey, Limits } from '../auth/api-keys.js';
 import type { Clock } from '../clock.js';
 import type { GatewayGuardrail } from '../guardrail/guardrail.js';
+import type { ServingMetrics } from '../metrics/serving-metrics.js';
 import type { GatewayObserver } from '../observer.js';
 import type { AnyBackend, BackendSet } from './backend-set.js';
 import type { InFlight } from './in-flight.js';
-import type { GatewayMetrics } from './metrics.js';
+import type { Monitor, MonitorOptions } from './monitor.js';
 
 /** Options of {@link createGateway}. */
-export interface GatewayOptions {
+export interface GatewayOptions extends MonitorOptions {
   /** One, or several that serve different models. */
   readonly backend: AnyBackend | readonly AnyBackend[];
   /** Longest request body; default 8 MiB. */
@@ -19,8 +20,6 @@ export interface GatewayOptions {
   readonly limits?: Limits;
   /** Checks prompts and answers; `createGuardrail` of `@moestack/detect` makes one. */
   readonly guardrail?: GatewayGuardrail;
-  /** Told of everything that happens. */
-  readonly observer?: GatewayObserver;
   /** Default: the machine's clock. */
   readonly clock?: Clock;
   /** Makes request ids, unique for ever; default: random UUIDs. */
@@ -35,7 +34,8 @@ export interface GatewayContext {
   readonly admission: Admission;
   readonly guardrail: GatewayGuardrail | undefined;
   readonly observer: GatewayObserver;
-  readonly metrics: GatewayMetrics;
+  readonly metrics: ServingMetrics;
+  readonly monitor: Monitor;
   readonly inFlight: InFlight;
   readonly clock: Clock;
   readonly maxBodyBytes: number;

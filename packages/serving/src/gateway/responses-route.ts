@@ -90,7 +90,7 @@ async function respond(
   let isStreaming = false;
   try {
     admitted = await admitAll(used, [generation], task.signal, task.abort);
-    const observe = context.metrics.follow(c.get('arrivalUs'));
+    const observe = context.metrics.follow(model);
     if (body.stream !== true) {
       observe(admitted[0]!.start);
       const { text, finish } = await collect(used, admitted[0]!, observe);

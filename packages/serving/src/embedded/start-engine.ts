@@ -1,0 +1,205 @@
+import { type DeepseekConfig, type ExpertRoutingOptions, expertRows } from '@moestack/model';
+import { initialPlan, type Plan } from '@moestack/placement';
+import { Scheduler, type StageConfig } from '@moestack/scheduler';
+import type { Clock } from '../clock.js';
+import { Engine } from './engine.js';
+import type { EngineMonitor } from './engine-monitor.js';
+import type { EngineInstance, StageRanks } from './engine-supervisor.js';
+import { ExpertBalancer } from './expert-balancer.js';
+import { count, type EmbeddedOptions, type EngineSizes } from './options.js';
+import { RankStepEngine } from './rank-step-engine.js';
+import { StageGroup } from './stage-group.js';
+import { connect } from './stage-worker.js';
+
+const MAXIMUM_REDUNDANT = 4096;
+
+/** What every start of an engine has in common. */
+export interface EngineSetup {
+  readonly options: EmbeddedOptions;
+  readonly directory: string;
+  readonly config: DeepseekConfig;
+  readonly sizes: EngineSizes;
+  /** Tokens that end a text. */
+  readonly eosIds: readonly number[];
+  readonly stepTimeoutSeconds: number;
+  readonly clock: Clock;
+  readonly monitor: EngineMonitor;
+  readonly onProgress: EmbeddedOptions['onProgress'];
+}
+
+/**
+ * Starts the workers of all stages with so many ranks for each, and an engine over them.
+ *
+ * @throws what a load throws, after the workers that did start have ended.
+ */
+export async function startEngine(
+  setup: EngineSetup,
+  ranksOf: StageRanks,
+  signal: AbortSignal,
+): Promise<EngineInstance> {
+  const { options, sizes, clock } = setup;
+  const { stages } = sizes.scheduler;
+  const ranks = stages.map(({ name }) => ranksOf[name]!);
+  const progress = totalProgress(
+    setup,
+    ranks.reduce((sum, one) => sum + one, 0),
+  );
+  const started = stages.map((stage, index) => {
+    const firstRank = index === 0 ? 0 : ranks[0]!;
+    return startStage(setup, stage, ranks[index]!, {
+      onProgress: (rank, report) => progress(firstRank + rank, report),
+      signal,
+    });
+  });
+  const groups = await allOrNone(started);
+  const [first, second] = groups;
+  if (first !== undefined && second !== undefined) connect(first.group, second.group);
+  const channels = groups.map(({ group }) => group);
+  const steps = new RankStepEngine(channels, { stepTimeoutSeconds: setup.stepTimeoutSeconds });
+  const engine = new Engine(new Scheduler(sizes.scheduler), steps, {
+    config: sizes.scheduler,
+    monitor: setup.monitor,
+  });
+  const rows = expertRows(setup.config);
+  const layers = [...rows.keys()].filter((layer) => rows[layer]! >= 0);
+  const experts = groups.flatMap(({ group, plan }) => {
+    const known = plan ?? onOneRank(layers.length, setup.config.n_routed_experts ?? 0);
+    if (known === undefined) return [];
+    const balancer = new ExpertBalancer(group, known, { clock, layers });
+    group.listenToFailure((error) => balancer.fail(error));
+    return [balancer];
+  });
+  const balancers = experts.filter((_, index) => groups[index]!.plan !== undefined);
+  steps.listen((error) => {
+    for (const balancer of experts) balancer.fail(error);
+  });
+  if (options.rebalance !== undefined) {
+    try {
+      for (const balancer of balancers) {
+        balancer.watch(options.rebalance, clock, (result) => options.onRebalance?.(result));
+      }
+    } catch (error) {
+      await engine.close(error);
+      throw error;
+    }
+  }
+  return {
+    engine,
+    balancers,
+    experts,
+    ranks: ranksOf,
+    weightBytes: channels.reduce((sum, channel) => sum + channel.weightBytes, 0),
+    lost: () => steps.lost,
+    onLost: (listener) => steps.listen(listener),
+  };
+}
+
+interface StartOptions {
+  readonly onProgress: (rank: number, report: { loadedBytes: number; totalBytes: number }) => void;
+  readonly signal: AbortSignal;
+}
+
+async function startStage(
+  setup: EngineSetup,
+  stage: StageConfig,
+  ranks: number,
+  { onProgress, signal }: StartOptions,
+): Promise<Started> {
+  const { options, config, sizes, directory, eosIds, stepTimeoutSeconds } = setup;
+  const { blockSizeTokens } = sizes.scheduler;
+  const routing = stageRouting(options, config, stage.role, ranks);
+  const group = await StageGroup.start({
+    name: stage.name,
+    ranks,
+    config,
+    routing,
+    // Whatever a new placement asks of one layer finds room.
+    spareSlots: routing.placement === undefined ? 0 : routing.placement.deployment.replicas / ranks,
+    setup: {
+      kind: 'rank',
+      directory,
+      runtime: {
+        blocks: stage.blocks,
+        blockSizeTokens,
+        maxBatchTokens: stage.tokenBudget,
+        maxSequences: stage.maxSequences,
+        maxContextTokens: sizes.contextTokens,
+        ...(options.precision && { precision: options.precision }),
+      },
+      eosIds,
+      stepShape: stepShape(stage, sizes.contextTokens, blockSizeTokens),
+      stepTimeoutSeconds,
+    },
+    onProgress,
+    signal,
+  });
+  return { group, plan: routing.placement };
+}
+
+/**
+ * How the tokens of a stage reach its experts: prompts rank by rank, single tokens selection by selection, so that new placements change no bit of what is
+ * decoded. A stage of one rank has no placement.
+ */
+function stageRouting(
+  options: EmbeddedOptions,
+  config: DeepseekConfig,
+  role: StageConfig['role'],
+  ranks: number,
+): ExpertRoutingOptions {
+  if (ranks === 1) return {};
+  const { payload = 'f32', placements } = options;
+  const redundant = count('redundantExperts', options.redundantExperts ?? 0, 0, MAXIMUM_REDUNDANT);
+  const mode = role === 'decode' ? 'low-latency' : 'direct';
+  const given = role === 'prefill' ? placements?.prefill : placements?.decode;
+  // After a restart with fewer ranks, what was given for all of them fits no more.
+  const wanted = role === 'prefill' ? options.prefillRanks : options.decodeRanks;
+  if (given !== undefined && ranks === wanted) return { mode, payload, placement: given };
+  const layers = expertRows(config).filter((row) => row >= 0).length;
+  const experts = config.n_routed_experts ?? 0;
+  // A model without experts is refused where its layout is checked.
+  if (layers === 0) return { mode, payload };
+  const replicas = Math.ceil((experts + redundant) / ranks) * ranks;
+  const placement = initialPlan(layers, experts, { nodes: 1, gpus: ranks, replicas });
+  return { mode, payload, placement };
+}
+
+/** All experts in order; undefined for a model without. */
+function onOneRank(layers: number, experts: number): Plan | undefined {
+  if (layers === 0 || experts === 0) return undefined;
+  return initialPlan(layers, experts, { nodes: 1, gpus: 1, replicas: experts });
+}
+
+function stepShape(stage: StageConfig, contextTokens: number, blockSizeTokens: number) {
+  return { maxSequences: stage.maxSequences, maxBlocks: Math.ceil((contextTokens + 1) / blockSizeTokens) };
+}
+
+/** A stage and where its experts live, if they are on several ranks. */
+interface Started {
+  readonly group: StageGroup;
+  readonly plan: Plan | undefined;
+}
+
+/** Waits for all; if one fails, ends the workers that did start. */
+async function allOrNone(started: readonly Promise<Started>[]): Promise<Started[]> {
+  try {
+    return await Promise.all(started);
+  } catch (error) {
+    for (const settled of await Promise.allSettled(started)) {
+      if (settled.status === 'fulfilled') await settled.value.group.close();
+    }
+    throw error;
+  }
+}
+
+/** Adds up what the ranks report. */
+function totalProgress({ onProgress }: Pick<EngineSetup, 'onProgress'>, ranks: number) {
+  const reports = Array.from({ length: ranks }, () => ({ loadedBytes: 0, totalBytes: 0 }));
+  return (rank: number, report: { loadedBytes: number; totalBytes: number }): void => {
+    reports[rank] = { loadedBytes: report.loadedBytes, totalBytes: report.totalBytes };
+    if (reports.some((one) => one.totalBytes === 0)) return;
+    onProgress?.({
+      loadedBytes: reports.reduce((sum, one) => sum + one.loadedBytes, 0),
+      totalBytes: reports.reduce((sum, one) => sum + one.totalBytes, 0),
+    });
+  };
+}
