@@ -272,9 +272,10 @@ export class ModelRuntime {
     this.parts.placement?.close();
   }
 
-  /** How the last step was run: whether two micro-batches were overlapped. */
-  get lastOverlap(): Overlap {
-    return this.overlap;
+  /** The last step: the order of its stages, what its layers took, and how much of that passed in stages that wait for other ranks. */
+  get lastStep(): { readonly overlap: Overlap; readonly seconds: number; readonly waitSeconds: number } {
+    const { stepSeconds, waitSeconds } = this.executor;
+    return { overlap: this.overlap, seconds: stepSeconds, waitSeconds };
   }
 
   private runLayers(batch: StepBatch, { overlap }: ForwardOptions): number {

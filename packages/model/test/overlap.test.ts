@@ -167,7 +167,7 @@ describe('two micro-batches', () => {
         group.runtimes.map((runtime, rank) => runtime.forwardAsync(batches[rank]!, { all: true })),
       );
       expect(maxAbs(logits[0]!, expected[0]!)).toBe(0);
-      const [first, second] = group.runtimes.map((runtime) => runtime.lastOverlap);
+      const [first, second] = group.runtimes.map((runtime) => runtime.lastStep.overlap);
       expect(first).toBe(second);
       chosen.push(first!);
     }
@@ -176,7 +176,7 @@ describe('two micro-batches', () => {
     await Promise.all(
       group.runtimes.map((runtime) => runtime.forwardAsync(batchOf([4, 4]), { overlap: 'auto' })),
     );
-    expect(group.runtimes.map((runtime) => runtime.lastOverlap)).toEqual(['none', 'none']);
+    expect(group.runtimes.map((runtime) => runtime.lastStep.overlap)).toEqual(['none', 'none']);
     await group.close();
   });
 

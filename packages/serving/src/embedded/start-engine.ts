@@ -114,6 +114,8 @@ async function startStage(
         maxBatchTokens: stage.tokenBudget,
         maxSequences: stage.maxSequences,
         maxContextTokens: sizes.contextTokens,
+        // The ranks of a stage choose step by step whether to overlap two.
+        microBatches: ranks > 1 ? 2 : 1,
         ...(options.precision && { precision: options.precision }),
       },
       eosIds,
