@@ -8,7 +8,7 @@ const cache = fileURLToPath(new URL('../../../node_modules/.cache/moestack-bench
 const worker = fileURLToPath(new URL('ranks-worker.mjs', import.meta.url));
 /** Four layers, so that each rank can hold a copy of its part for every network. */
 const config = { ...syntheticConfig, num_hidden_layers: 4 };
-const SIZES = { blocks: 512, maxBatchTokens: 512, maxSequences: 32, maxContextTokens: 256 };
+const SIZES = { blocks: 512, maxBatchTokens: 256, maxSequences: 32, maxContextTokens: 256 };
 /** Communication imposed, as a share of the time of computation. */
 const SHARES = [0.25, 0.5, 1];
 const ROUNDS = 7;
@@ -18,7 +18,7 @@ const ALPHA_SECONDS = 2e-5;
 
 /** What each rank runs in one step, and the order of two micro-batches that suits it. */
 const workloads = [
-  { kind: 'prefill', sequences: 4, tokens: 128, start: 0 },
+  { kind: 'prefill', sequences: 2, tokens: 128, start: 0 },
   { kind: 'decode', sequences: 32, tokens: 1, start: 128 },
 ] as const;
 type Workload = (typeof workloads)[number];
@@ -96,7 +96,7 @@ function figure(name: string, unit: string, value: number): BenchCase {
 }
 
 function timed(name: string, ranks: Ranks, network: string, workload: Workload, overlap: string): BenchCase {
-  const steps = workload.kind === 'decode' ? 8 : 2;
+  const steps = workload.kind === 'decode' ? 8 : 1;
   return {
     name,
     unit: 'ms',

@@ -1,4 +1,4 @@
-export { createEmbeddedBackend } from './create-embedded-backend.js';
+export { createEmbeddedBackend, followEmbeddedBackend } from './create-embedded-backend.js';
 export type { EngineRestart, StageRanks } from './engine-supervisor.js';
 export type { StageExperts, StageRebalance } from './expert-balancer.js';
 export type { EmbeddedBackend, EmbeddedOptions } from './options.js';
