@@ -4,6 +4,7 @@ export default defineConfig({
   entry: {
     index: 'src/index.ts',
     'embedded/index': 'src/embedded/index.ts',
+    'load/index': 'src/load/index.ts',
     'embedded/worker': 'src/embedded/worker.ts',
   },
   format: 'esm',

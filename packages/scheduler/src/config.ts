@@ -11,6 +11,10 @@ export function checkConfig(config: SchedulerConfig): void {
   requireInteger('blockSizeTokens', config.blockSizeTokens, 1, MAX_TOKENS);
   requireInteger('maxWaiting', config.maxWaiting, 1, MAX_SEQUENCES);
   requireInteger('maxContextTokens', config.maxContextTokens, 2, MAX_TOKENS);
+  if (config.fairness !== undefined) {
+    requireInteger('fairness.maxTenants', config.fairness.maxTenants, 1, MAX_SEQUENCES);
+    requireAmount('fairness.decodeCost', config.fairness.decodeCost ?? 1);
+  }
   const roles = config.stages.map((stage) => stage.role);
   const sorted = [...roles].sort().join(' + ');
   if (sorted !== 'mixed' && sorted !== 'decode + prefill') {
@@ -31,6 +35,32 @@ function checkStage(stage: StageConfig): void {
   if (stage.maxStepsInFlight !== undefined) {
     requireInteger(`maxStepsInFlight ${name}`, stage.maxStepsInFlight, 1, MAX_STEPS);
   }
+  if (stage.maxChunkTokens !== undefined) {
+    requireInteger(`maxChunkTokens ${name}`, stage.maxChunkTokens, 1, MAX_TOKENS);
+  }
+  if (stage.maxHandover !== undefined) {
+    requireInteger(`maxHandover ${name}`, stage.maxHandover, 1, MAX_SEQUENCES);
+    if (stage.role !== 'prefill') refuseOption('maxHandover', stage, 'prefill');
+  }
+  if (stage.prefixCache === true && stage.role === 'decode')
+    refuseOption('prefixCache', stage, 'prefill or mixed');
+  if (stage.microBatches !== undefined) {
+    requireInteger(`microBatches.minTokens ${name}`, stage.microBatches.minTokens, 1, MAX_TOKENS);
+    requireAmount(`microBatches.contextCost ${name}`, stage.microBatches.contextCost ?? 0);
+  }
+}
+
+function refuseOption(option: string, stage: StageConfig, roles: string): never {
+  throw badConfig(
+    `expected ${option} on a stage of role ${roles} only, got it on ${JSON.stringify(stage.name)}`,
+    stage.role,
+    `leave ${option} out there`,
+  );
+}
+
+function requireAmount(name: string, value: number): void {
+  if (Number.isFinite(value) && value >= 0) return;
+  throw badConfig(`expected a number >= 0 for ${name}, got ${value}`, value, `pass ${name} as such a number`);
 }
 
 function requireInteger(name: string, value: number, minimum: number, maximum: number): void {

@@ -21,6 +21,8 @@ export function checkRequest(
   if (priority !== undefined && !Number.isFinite(priority)) {
     throw badRequest('a finite number for priority', priority);
   }
+  checkTenant(request.tenant ?? 0, config);
+  if (request.prefix !== undefined) checkPrefix(request.prefix, promptTokens, config.blockSizeTokens);
   const tokens = promptTokens + maxNewTokens;
   if (tokens > config.maxContextTokens) {
     throw tooLong(tokens, `at most maxContextTokens = ${config.maxContextTokens}`);
@@ -33,6 +35,33 @@ export function checkRequest(
         tokens,
         `at most ${room}, all blocks of stage ${JSON.stringify(config.stages[s]!.name)},`,
       );
+    }
+  }
+}
+
+/** Refuses a tenant that the fairness between tenants has no place for. */
+export function checkTenant(tenant: number, config: SchedulerConfig): void {
+  const tenants = config.fairness?.maxTenants ?? Number.MAX_SAFE_INTEGER;
+  if (Number.isInteger(tenant) && tenant >= 0 && tenant < tenants) return;
+  throw badRequest(`an integer from 0 to ${tenants - 1} for tenant`, tenant);
+}
+
+/** Refuses weights that are no shares. */
+export function checkWeight(weight: number): void {
+  if (!(weight > 0 && Number.isFinite(weight))) throw badRequest('a number above 0 for weight', weight);
+}
+
+function checkPrefix(prefix: Float64Array, promptTokens: number, blockSizeTokens: number): void {
+  const most = Math.floor(promptTokens / blockSizeTokens);
+  if (prefix.length > most) {
+    throw badRequest(
+      `at most ${most} entries in prefix, one for each whole block of the prompt`,
+      prefix.length,
+    );
+  }
+  for (let i = 0; i < prefix.length; i++) {
+    if (!Number.isSafeInteger(prefix[i]) || prefix[i]! < 0) {
+      throw badRequest(`an integer from 0 to 2^53 - 1 for prefix[${i}]`, prefix[i]);
     }
   }
 }

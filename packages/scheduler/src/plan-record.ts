@@ -1,3 +1,4 @@
+import { splitStep } from './micro-batches.js';
 import type { RequestTable } from './request-table.js';
 import type { Stage } from './stage.js';
 import type { StepPlan } from './types.js';
@@ -22,6 +23,8 @@ export class PlanRecord implements StepPlan {
   decodeSequences = 0;
   prefillTokens = 0;
   fusedSteps = 1;
+  microBatches = 1;
+  readonly microBatchOf: Uint8Array;
   startedUs = 0;
   /** Rows in the order of admission of their sequences. */
   readonly order: Int32Array;
@@ -50,6 +53,7 @@ export class PlanRecord implements StepPlan {
     this.blockTableStride = stride;
     this.sourceBlockTables = source === undefined ? NO_BLOCKS : new Int32Array(rows * stride);
     this.blockCounts = new Int32Array(rows);
+    this.microBatchOf = new Uint8Array(rows);
     this.order = new Int32Array(rows);
     this.#slots = new Int32Array(rows);
     this.#tokens = new Int32Array(rows);
@@ -65,6 +69,7 @@ export class PlanRecord implements StepPlan {
     this.decodeSequences = 0;
     this.prefillTokens = 0;
     this.fusedSteps = 1;
+    this.microBatches = 1;
   }
 
   /** Adds a sequence to a compute plan; its row is filled by {@link PlanRecord.settle}. */
@@ -106,6 +111,7 @@ export class PlanRecord implements StepPlan {
       this.samples[row] = computed + tokens === requests.known(slot) ? 1 : 0;
       this.blockCounts[row] = this.#copyTable(row, stage, stage.seatOf[slot]!);
     }
+    splitStep(this, stage);
   }
 
   /** Takes over blocks that the sequences of a compute plan got since they were added. */

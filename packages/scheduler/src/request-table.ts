@@ -4,6 +4,9 @@ export const Phase = { free: 0, waiting: 1, active: 2, handover: 3, transfer: 4 
 /** Why a request leaves as soon as no step uses it any more. */
 export const Ending = { none: 0, cancelled: 1, finished: 2 } as const;
 
+/** Of requests whose prompt is not cached. */
+export const NO_PREFIX: Float64Array = new Float64Array(0);
+
 /** State of every request in columns, indexed by request id. */
 export class RequestTable {
   readonly capacity: number;
@@ -13,6 +16,11 @@ export class RequestTable {
   /** Tokens whose KV is computed. */
   readonly computed: Int32Array;
   readonly preemptions: Int32Array;
+  /** Tokens found in the prefix cache at the first admission. */
+  readonly cached: Int32Array;
+  readonly tenant: Int32Array;
+  /** Names of the prompt's prefixes by block; see {@link SchedulerRequest.prefix}. */
+  readonly prefix: Float64Array[];
   readonly priority: Float64Array;
   readonly arrivalUs: Float64Array;
   readonly phase: Uint8Array;
@@ -33,6 +41,9 @@ export class RequestTable {
     this.generated = new Int32Array(capacity);
     this.computed = new Int32Array(capacity);
     this.preemptions = new Int32Array(capacity);
+    this.cached = new Int32Array(capacity);
+    this.tenant = new Int32Array(capacity);
+    this.prefix = new Array<Float64Array>(capacity).fill(NO_PREFIX);
     this.priority = new Float64Array(capacity);
     this.arrivalUs = new Float64Array(capacity);
     this.phase = new Uint8Array(capacity);
@@ -67,6 +78,7 @@ export class RequestTable {
     this.generated[slot] = 0;
     this.computed[slot] = 0;
     this.preemptions[slot] = 0;
+    this.cached[slot] = 0;
     this.inStep[slot] = 0;
     this.ending[slot] = Ending.none;
     this.admitted[slot] = 0;
@@ -75,6 +87,7 @@ export class RequestTable {
 
   give(slot: number): void {
     this.phase[slot] = Phase.free;
+    this.prefix[slot] = NO_PREFIX;
     this.#free[(this.#freeHead + this.#freeCount) % this.capacity] = slot;
     this.#freeCount++;
   }

@@ -1,10 +1,11 @@
 import { checkConfig } from './config.js';
 import { SchedulerError } from './errors.js';
-import { checkOutcomes, checkRequest } from './operands.js';
+import { checkOutcomes, checkRequest, checkTenant, checkWeight } from './operands.js';
 import { planCompute } from './plan-compute.js';
 import { PlanPool, type PlanRecord } from './plan-record.js';
 import { planTransfer } from './plan-transfer.js';
-import { Ending, Phase } from './request-table.js';
+import { emptyLoad, type QueueLoad, readLoad } from './queue-load.js';
+import { Ending, NO_PREFIX, Phase } from './request-table.js';
 import type { Stage } from './stage.js';
 import { SchedulerState } from './state.js';
 import { countSteadySteps, fusePlan } from './steady-steps.js';
@@ -52,6 +53,7 @@ export class Scheduler {
   readonly #computePlans: readonly PlanPool[];
   readonly #transferPlans: PlanPool | undefined;
   readonly #inFlight: PlanRecord[] = [];
+  readonly #load: QueueLoad = emptyLoad();
   #nextStepId = 0;
 
   constructor(config: SchedulerConfig) {
@@ -94,9 +96,13 @@ export class Scheduler {
     requests.promptTokens[slot] = request.promptTokens;
     requests.maxNewTokens[slot] = request.maxNewTokens;
     requests.arrivalUs[slot] = request.arrivalUs;
-    requests.priority[slot] = request.priority ?? 0;
+    const priority = request.priority ?? 0;
+    requests.priority[slot] = priority;
+    if (priority !== 0) this.#state.hasPriorities = true;
+    requests.tenant[slot] = request.tenant ?? 0;
+    requests.prefix[slot] = request.prefix ?? NO_PREFIX;
     requests.phase[slot] = Phase.waiting;
-    queue.pushBack(slot, request.priority ?? 0);
+    queue.pushBack(slot, priority, request.tenant ?? 0, request.promptTokens);
     this.#state.submitted++;
     return slot;
   }
@@ -132,6 +138,48 @@ export class Scheduler {
   /** Times the request lost its blocks to another, 0 for an id that belongs to no request. */
   preemptionsOf(id: number): number {
     return this.#isLive(id) ? this.#state.requests.preemptions[id]! : 0;
+  }
+
+  /** Prompt tokens that the request found in the prefix cache when it was first admitted. */
+  cachedTokensOf(id: number): number {
+    return this.#isLive(id) ? this.#state.requests.cached[id]! : 0;
+  }
+
+  /** What stands before a request that would arrive now; the object is filled anew by the next call. */
+  load(): QueueLoad {
+    return readLoad(this.#state, this.#load);
+  }
+
+  /**
+   * Tokens of a prompt with these prefixes that the cache holds now, so that a caller can choose where to send it.
+   *
+   * @param prefix - as {@link SchedulerRequest.prefix}.
+   */
+  cachedTokensFor(prefix: Float64Array): number {
+    const { entry, blockSizeTokens } = this.#state;
+    return entry.findPrefix(prefix, prefix.length) * blockSizeTokens;
+  }
+
+  /** Forgets every cached prefix of a stage, because what its blocks hold is lost. */
+  clearPrefixCache(stage: number): void {
+    this.#state.stages[stage]?.clearPrefixes();
+  }
+
+  /**
+   * The share of a tenant under load, relative to others; 1 until set.
+   *
+   * @throws SchedulerError `scheduler/bad-request`.
+   */
+  setTenantWeight(tenant: number, weight: number): void {
+    checkTenant(tenant, this.#config);
+    checkWeight(weight);
+    this.#state.queue.setWeight(tenant, weight);
+  }
+
+  /** Tokens a tenant was served: prompt tokens not cached, and generated ones times `decodeCost`; 0 without fairness. */
+  servedTokensOf(tenant: number): number {
+    checkTenant(tenant, this.#config);
+    return this.#state.queue.servedOf(tenant);
   }
 
   /**

@@ -1,12 +1,13 @@
+import { AdmissionQueue } from './admission-queue.js';
 import { Ending, Phase, RequestTable } from './request-table.js';
 import { Stage } from './stage.js';
 import type { SchedulerConfig, SchedulerStats } from './types.js';
-import { WaitingQueue } from './waiting-queue.js';
 
 /** Everything a {@link Scheduler} knows, and the moves that requests can make between its places. */
 export class SchedulerState implements SchedulerStats {
+  readonly blockSizeTokens: number;
   readonly requests: RequestTable;
-  readonly queue: WaitingQueue;
+  readonly queue: AdmissionQueue;
   readonly stages: readonly Stage[];
   /** Where requests are admitted. */
   readonly entry: Stage;
@@ -20,6 +21,10 @@ export class SchedulerState implements SchedulerStats {
   preemptions = 0;
   requeued = 0;
   generatedTokens = 0;
+  lookedUpTokens = 0;
+  cachedTokens = 0;
+  /** Some request had a priority of its own, so that victims must be looked for. */
+  hasPriorities = false;
   prefillTokens = 0;
   decodeTokens = 0;
   transfers = 0;
@@ -33,8 +38,9 @@ export class SchedulerState implements SchedulerStats {
       Math.ceil(maxContextTokens / blockSizeTokens),
       Math.max(...stages.map((stage) => stage.blocks)),
     );
+    this.blockSizeTokens = blockSizeTokens;
     this.requests = new RequestTable(capacity);
-    this.queue = new WaitingQueue(capacity);
+    this.queue = new AdmissionQueue(capacity, config.fairness);
     this.stages = stages.map(
       (stage, index) => new Stage(index, stage, { capacity, blockSizeTokens, tableStride }),
     );
@@ -50,16 +56,36 @@ export class SchedulerState implements SchedulerStats {
     return this.requests.used;
   }
 
-  /** Moves the waiting request to the end of the entry stage's walk order. */
-  admit(slot: number, nowUs: number): void {
+  /** Blocks of the request's prefix that the entry stage has; one token at least is left to compute. */
+  findPrefix(slot: number): number {
+    const { requests, entry } = this;
+    const prefix = requests.prefix[slot]!;
+    if (prefix.length === 0) return 0;
+    const whole = Math.floor((requests.known(slot) - 1) / this.blockSizeTokens);
+    return entry.findPrefix(prefix, Math.min(prefix.length, whole));
+  }
+
+  /** Moves the waiting request, with the cached blocks found for it, to the end of the entry stage's walk order. */
+  admit(slot: number, cachedBlocks: number, nowUs: number): void {
     const { requests, entry } = this;
     this.queue.remove(slot);
     entry.sit(slot);
     entry.active.append(slot);
     requests.phase[slot] = Phase.active;
     requests.stage[slot] = entry.index;
+    const prefix = requests.prefix[slot]!;
+    const cached = cachedBlocks * this.blockSizeTokens;
+    if (prefix.length > 0) {
+      entry.adopt(slot, prefix, cachedBlocks);
+      requests.computed[slot] = cached;
+      this.lookedUpTokens += requests.promptTokens[slot]!;
+      this.cachedTokens += cached;
+    }
     if (requests.admitted[slot] === 0) {
       requests.admitted[slot] = 1;
+      requests.cached[slot] = cached;
+      // Charged at once, so that no tenant is admitted again and again before its first step counts.
+      this.queue.chargePrompt(requests.tenant[slot]!, requests.promptTokens[slot]! - cached);
       this.admitted++;
       this.queuedUs += nowUs - requests.arrivalUs[slot]!;
     }
@@ -74,6 +100,7 @@ export class SchedulerState implements SchedulerStats {
 
   /** Puts a request of a lost step back; it will be computed again over all its known tokens. */
   requeue(slot: number): void {
+    for (let s = 0; s < this.stages.length; s++) this.stages[s]!.distrust(slot);
     this.#toFront(slot);
     this.requeued++;
   }
@@ -120,7 +147,7 @@ export class SchedulerState implements SchedulerStats {
     this.#leavePlace(slot);
     this.requests.computed[slot] = 0;
     this.requests.phase[slot] = Phase.waiting;
-    this.queue.pushFront(slot, this.requests.priority[slot]!);
+    this.queue.pushFront(slot, this.requests.priority[slot]!, this.requests.known(slot));
   }
 
   #leavePlace(slot: number): void {

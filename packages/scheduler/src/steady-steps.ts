@@ -40,6 +40,8 @@ export function fusePlan(state: SchedulerState, plan: PlanRecord, steps: number)
   for (let row = 0; row < plan.sequences; row++) {
     const slot = plan.requestIds[row]!;
     last.grow(slot, last.lacking(slot, requests.computed[slot]! + steps));
+    // Whoever arrives comes in the last of the steps, when single ones would have been charged for all before it.
+    state.queue.chargeGenerated(requests.tenant[slot]!, steps - 1);
   }
   plan.refreshTables(last);
   plan.fusedSteps = steps;
@@ -51,7 +53,10 @@ function admits(state: SchedulerState): boolean {
   if (entry !== last) return fitsTransfer(state);
   const budget = last.tokenBudget - last.active.size;
   if (queue.size === 0 || budget === 0 || !last.hasSeat) return false;
-  const blocks = last.blocksFor(Math.min(requests.known(queue.peek()), budget));
+  const slot = queue.peek();
+  // What is cached for it may be given up meanwhile, and then it may need less at once: not to be seen from here.
+  if (state.findPrefix(slot) > 0) return true;
+  const blocks = last.blocksFor(Math.min(requests.known(slot), budget, last.maxChunkTokens));
   return blocks <= last.freeBlocks - lackingAfter(state, last, 1);
 }
 

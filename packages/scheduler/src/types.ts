@@ -12,6 +12,36 @@ export interface StageConfig {
   maxSequences: number;
   /** Steps of this stage that may run at once; default 1. A sequence is in one of them at most. */
   maxStepsInFlight?: number;
+  /** Most tokens of one prompt in one step; default `tokenBudget`. */
+  maxChunkTokens?: number;
+  /**
+   * Keep the blocks of prompts for others that begin alike, as long as no live sequence needs them; default false. For
+   * the stage that prefills; see {@link SchedulerRequest.prefix}.
+   */
+  prefixCache?: boolean;
+  /**
+   * Role `prefill`: nobody is admitted while this many sequences are prefilled or being prefilled ahead of a place to
+   * decode; default `maxSequences`, since each holds a seat.
+   */
+  maxHandover?: number;
+  /** Splits steps into two micro-batches of similar work, for engines that overlap them; default: never. */
+  microBatches?: MicroBatchConfig;
+}
+
+/** When and how a step is split in two. */
+export interface MicroBatchConfig {
+  /** Steps of fewer new tokens stay whole. */
+  minTokens: number;
+  /** Work of one token of context relative to one new token; default 1/512. */
+  contextCost?: number;
+}
+
+/** Weighted fairness between tenants, such as API keys. */
+export interface FairnessConfig {
+  /** Tenants are numbered from 0 to `maxTenants - 1`. */
+  maxTenants: number;
+  /** Cost of a generated token relative to a prompt token that is not cached; default 1. */
+  decodeCost?: number;
 }
 
 /** Configuration of a {@link Scheduler}. */
@@ -24,6 +54,8 @@ export interface SchedulerConfig {
   maxWaiting: number;
   /** Most tokens of prompt and output together. */
   maxContextTokens: number;
+  /** Default: none; equal priorities keep the order of submission. */
+  fairness?: FairnessConfig;
 }
 
 /** What the scheduler must know of a request: lengths only, never token values. */
@@ -35,6 +67,14 @@ export interface SchedulerRequest {
   arrivalUs: number;
   /** Higher values are admitted first; default 0. Equal priorities keep the order of submission. */
   priority?: number;
+  /** Whose request it is, for {@link SchedulerConfig.fairness}; default 0. */
+  tenant?: number;
+  /**
+   * Names of the prompt's prefixes, one for each whole block: entry `i` is an integer >= 0 that stands for all tokens up
+   * to the end of block `i`, the same for every request whose prompt begins with them and for no other. The array must
+   * not change. Absent: the prompt is neither looked up nor kept.
+   */
+  prefix?: Float64Array;
 }
 
 /**
@@ -74,6 +114,10 @@ export interface StepPlan {
   readonly prefillTokens: number;
   /** Identical decode steps that this plan stands for; 1 until {@link Scheduler.fuse} says otherwise. */
   readonly fusedSteps: number;
+  /** 2 when the step is split, else 1: see {@link StageConfig.microBatches}. */
+  readonly microBatches: number;
+  /** The micro-batch of each sequence, 0 or 1 [sequences]. */
+  readonly microBatchOf: Uint8Array;
 }
 
 /** What came out of a step, one entry per sequence of its plan. Unread for transfers, except `failed`. */
@@ -97,11 +141,18 @@ export type RequestState = 'waiting' | 'prefill' | 'transfer' | 'decode' | 'gone
 /** Counters of one stage. */
 export interface StageStats {
   readonly totalBlocks: number;
+  /** Blocks that no sequence holds, those with a cached prefix included. */
   readonly freeBlocks: number;
+  /** Free blocks that hold a cached prefix. */
+  readonly cachedBlocks: number;
+  /** Cached prefixes that were given up for lack of blocks, counted by block. */
+  readonly evictedBlocks: number;
   /** Most blocks ever in use. */
   readonly peakUsedBlocks: number;
   /** Sequences that hold a place in this stage. */
   readonly running: number;
+  /** Prefilled sequences that wait to be handed over; 0 but for a `prefill` stage. */
+  readonly handoverWaiting: number;
   readonly peakRunning: number;
   readonly stepsInFlight: number;
   /** Compute steps completed; a fused plan counts as the steps it stands for. */
@@ -130,6 +181,9 @@ export interface SchedulerStats {
   /** Times a request was put back because its step was lost. */
   readonly requeued: number;
   readonly generatedTokens: number;
+  /** Tokens of prompts that were looked up in the prefix cache, at each admission, and those found there. */
+  readonly lookedUpTokens: number;
+  readonly cachedTokens: number;
   /** Tokens computed in prefill items, including recomputation. */
   readonly prefillTokens: number;
   /** Sequences advanced by decode items, summed over steps. */

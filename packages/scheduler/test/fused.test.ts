@@ -9,6 +9,9 @@ const arrivals: fc.Arbitrary<Arrival[]> = fc
       gapUs: fc.integer({ min: 0, max: 20_000 }),
       promptTokens: fc.integer({ min: 1, max: 60 }),
       maxNewTokens: fc.integer({ min: 1, max: 60 }),
+      family: fc.integer({ min: -1, max: 2 }),
+      tenant: fc.integer({ min: 0, max: 2 }),
+      priority: fc.integer({ min: 0, max: 1 }),
     }),
     { minLength: 1, maxLength: 12 },
   )
@@ -23,21 +26,24 @@ const configs: fc.Arbitrary<SchedulerConfig> = fc
     pair: fc.boolean(),
     blockSizeTokens: fc.integer({ min: 1, max: 8 }),
     spareBlocks: fc.integer({ min: 0, max: 40 }),
+    prefixCache: fc.boolean(),
+    isFair: fc.boolean(),
     first: fc.record(limits),
     second: fc.record(limits),
   })
-  .map(({ pair, blockSizeTokens, spareBlocks, first, second }) => {
+  .map(({ pair, blockSizeTokens, spareBlocks, prefixCache, isFair, first, second }) => {
     const blocks = Math.ceil(120 / blockSizeTokens) + spareBlocks;
-    const base = { blockSizeTokens, maxWaiting: 16, maxContextTokens: 120 };
+    const fairness = isFair && { fairness: { maxTenants: 3 } };
+    const base = { blockSizeTokens, maxWaiting: 16, maxContextTokens: 120, ...fairness };
     return pair
       ? {
           ...base,
           stages: [
-            { name: 'prefill', role: 'prefill', blocks, ...first },
+            { name: 'prefill', role: 'prefill', blocks, prefixCache, ...first },
             { name: 'decode', role: 'decode', blocks, ...second },
           ],
         }
-      : { ...base, stages: [{ name: 'all', role: 'mixed', blocks, ...first }] };
+      : { ...base, stages: [{ name: 'all', role: 'mixed', blocks, prefixCache, ...first }] };
   });
 
 function tableOf(plan: StepPlan, row: number): number[] {
@@ -50,6 +56,7 @@ describe('steadySteps', () => {
     let singlePlans = 0;
     let fusedPlans = 0;
     let preemptions = 0;
+    let cached = 0;
     fc.assert(
       fc.property(configs, arrivals, (config, requests) => {
         const single = new VirtualCluster(config, requests, false);
@@ -62,6 +69,7 @@ describe('steadySteps', () => {
           stats.preemptions,
           stats.generatedTokens,
           stats.prefillTokens,
+          stats.cachedTokens,
           stats.decodeTokens,
           stats.transferredBlocks,
           stats.queuedUs,
@@ -71,11 +79,13 @@ describe('steadySteps', () => {
         singlePlans += single.plans;
         fusedPlans += fused.plans;
         preemptions += single.scheduler.stats.preemptions;
+        cached += single.scheduler.stats.cachedTokens;
       }),
       { seed: 20_250_103, numRuns: 1000 },
     );
     expect(fusedPlans).toBeLessThan(singlePlans / 3);
     expect(preemptions).toBeGreaterThan(500);
+    expect(cached).toBeGreaterThan(500);
   });
 
   function decoding(promptTokens: number, maxNewTokens: number, blocks: number): Scheduler {

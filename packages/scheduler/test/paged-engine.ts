@@ -5,13 +5,22 @@ interface Tracked {
   promptTokens: number;
   maxNewTokens: number;
   generated: number;
+  /** Prompts of one family begin alike; -1 = the prompt is like no other. */
+  family: number;
   ending: boolean;
 }
 
+/** What a request has beyond its lengths. */
+export interface Kind {
+  priority?: number;
+  tenant?: number;
+  family?: number;
+}
+
 /**
- * An engine whose KV cache holds, for every position, which request and which token wrote it. It refuses a plan whose
+ * An engine whose KV cache holds, for every position, which request (or family of prompts) and which token wrote it. It refuses a plan whose
  * blocks do not hold exactly what the plan says is computed, and so sees every lost, repeated or misplaced token and
- * every block that two sequences share.
+ * every block that is written while another sequence holds it.
  */
 export class PagedEngine {
   readonly inFlight: StepPlan[] = [];
@@ -29,11 +38,28 @@ export class PagedEngine {
     this.#caches = Array.from({ length: stages }, () => new Map());
   }
 
-  submit(promptTokens: number, maxNewTokens: number, priority: number): void {
-    const id = this.#scheduler.submit({ promptTokens, maxNewTokens, arrivalUs: 0, priority });
+  submit(promptTokens: number, maxNewTokens: number, kind: Kind = {}): void {
+    const { priority = 0, tenant = 0, family = -1 } = kind;
+    const blocks = Math.floor(promptTokens / this.#blockSize);
+    const prefix = Float64Array.from({ length: blocks }, (_, block) => family * 1000 + block);
+    const id = this.#scheduler.submit({
+      promptTokens,
+      maxNewTokens,
+      arrivalUs: 0,
+      priority,
+      tenant,
+      ...(family >= 0 && { prefix }),
+    });
     const uses = this.inFlight.some((plan) => this.#rowOf(plan, id) >= 0);
     if (this.live.has(id) || uses) throw new Error(`id ${id} is given out twice`);
-    this.live.set(id, { uid: this.#nextUid++, promptTokens, maxNewTokens, generated: 0, ending: false });
+    this.live.set(id, {
+      uid: this.#nextUid++,
+      promptTokens,
+      maxNewTokens,
+      generated: 0,
+      family,
+      ending: false,
+    });
   }
 
   /** Ends a request from outside, by `cancel` or `finish`. */
@@ -120,28 +146,52 @@ export class PagedEngine {
         if (this.#rowOf(other, plan.requestIds[row]!) >= 0) throw new Error('a sequence is in two steps');
       }
     }
-    const taken = this.#blocksInFlight(plan.stage);
+    const { read, written } = this.#blocksOf(this.inFlight, plan.stage);
     for (let row = 0; row < plan.sequences; row++) {
-      for (let i = 0; i < plan.blockCounts[row]!; i++) {
-        const block = plan.blockTables[row * plan.blockTableStride + i]!;
-        if (taken.has(block)) throw new Error(`block ${block} has two owners`);
-        taken.add(block);
+      const own = this.#blocksOf([plan], plan.stage, row);
+      for (const block of own.written) {
+        if (written.has(block) || read.has(block))
+          throw new Error(`block ${block} is written by two sequences`);
       }
+      for (const block of own.read) {
+        if (written.has(block)) throw new Error(`block ${block} is written while it is read`);
+      }
+      for (const block of own.written) written.add(block);
+      for (const block of own.read) read.add(block);
     }
   }
 
-  #blocksInFlight(stage: number): Set<number> {
-    const blocks = new Set<number>();
-    for (const plan of this.inFlight) {
-      for (let row = 0; row < plan.sequences; row++) {
+  /** Blocks of one stage that plans read only, and those that they write into. */
+  #blocksOf(
+    plans: readonly StepPlan[],
+    stage: number,
+    onlyRow?: number,
+  ): { read: Set<number>; written: Set<number> } {
+    const read = new Set<number>();
+    const written = new Set<number>();
+    for (const plan of plans) {
+      for (let row = onlyRow ?? 0; row < (onlyRow === undefined ? plan.sequences : onlyRow + 1); row++) {
+        // A transfer writes all that it imports; a step writes from its first new token on.
+        const first = plan.kind === 'transfer' ? 0 : Math.floor(plan.contextStarts[row]! / this.#blockSize);
         for (let i = 0; i < plan.blockCounts[row]!; i++) {
           const at = row * plan.blockTableStride + i;
-          if (plan.stage === stage) blocks.add(plan.blockTables[at]!);
-          if (plan.sourceStage === stage) blocks.add(plan.sourceBlockTables[at]!);
+          if (plan.stage === stage) (i >= first ? written : read).add(plan.blockTables[at]!);
+          if (plan.sourceStage === stage) read.add(plan.sourceBlockTables[at]!);
         }
       }
     }
-    return blocks;
+    return { read, written };
+  }
+
+  #blocksInFlight(stage: number): Set<number> {
+    const { read, written } = this.#blocksOf(this.inFlight, stage);
+    return new Set([...read, ...written]);
+  }
+
+  /** What the cache must hold at a position of a request. */
+  #content(tracked: Tracked, position: number): string {
+    const isShared = tracked.family >= 0 && position < tracked.promptTokens;
+    return isShared ? `family ${tracked.family}:${position}` : `${tracked.uid}:${position}`;
   }
 
   #checkContext(plan: StepPlan, row: number): void {
@@ -152,7 +202,7 @@ export class PagedEngine {
     const start = plan.contextStarts[row]!;
     for (let position = 0; position < start; position++) {
       const place = this.#place(plan, row, tables, position);
-      if (this.#caches[stage]!.get(place) !== `${tracked.uid}:${position}`) {
+      if (this.#caches[stage]!.get(place) !== this.#content(tracked, position)) {
         throw new Error(`position ${position} of request ${tracked.uid} is not in its block`);
       }
     }
@@ -170,7 +220,7 @@ export class PagedEngine {
     const start = plan.contextStarts[row]!;
     const from = plan.kind === 'transfer' ? 0 : start;
     for (let position = from; position < start + plan.tokenCounts[row]!; position++) {
-      cache.set(this.#place(plan, row, plan.blockTables, position), `${tracked.uid}:${position}`);
+      cache.set(this.#place(plan, row, plan.blockTables, position), this.#content(tracked, position));
     }
   }
 

@@ -1,7 +1,15 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Scheduler, type SchedulerConfig, SchedulerError } from '../src/index.js';
+import { Scheduler, type SchedulerConfig, SchedulerError, type StepPlan } from '../src/index.js';
 import { PagedEngine } from './paged-engine.js';
+
+const wishes = {
+  prefixCache: fc.boolean(),
+  isFair: fc.boolean(),
+  chunk: fc.constantFrom(undefined, 1, 3, 7),
+  maxHandover: fc.constantFrom(undefined, 1, 3),
+  minTokens: fc.constantFrom(undefined, 1, 6),
+};
 
 const stageLimits = {
   blocks: fc.integer({ min: 6, max: 20 }),
@@ -16,22 +24,36 @@ const configs: fc.Arbitrary<SchedulerConfig> = fc
     maxWaiting: fc.integer({ min: 1, max: 8 }),
     first: fc.record(stageLimits),
     second: fc.record(stageLimits),
+    wishes: fc.record(wishes),
     arrangement: fc.constantFrom('mixed', 'pair', 'reversed'),
   })
-  .map(({ blockSizeTokens, maxWaiting, first, second, arrangement }) => {
-    const prefill = { name: 'prefill', role: 'prefill' as const, ...first };
-    const decode = { name: 'decode', role: 'decode' as const, ...second };
+  .map(({ blockSizeTokens, maxWaiting, first, second, wishes, arrangement }) => {
+    const { prefixCache, isFair, chunk, maxHandover, minTokens } = wishes;
+    const both = {
+      ...(chunk !== undefined && { maxChunkTokens: chunk }),
+      ...(minTokens !== undefined && { microBatches: { minTokens } }),
+    };
+    const prefill = {
+      name: 'prefill',
+      role: 'prefill' as const,
+      prefixCache,
+      ...first,
+      ...both,
+      ...(maxHandover !== undefined && { maxHandover }),
+    };
+    const decode = { name: 'decode', role: 'decode' as const, ...second, ...both };
     const stages =
       arrangement === 'mixed'
-        ? [{ name: 'all', role: 'mixed' as const, ...first }]
+        ? [{ name: 'all', role: 'mixed' as const, prefixCache, ...first, ...both }]
         : arrangement === 'pair'
           ? [prefill, decode]
           : [decode, prefill];
-    return { blockSizeTokens, maxWaiting, maxContextTokens: 64, stages };
+    const fairness = isFair && { fairness: { maxTenants: 3 } };
+    return { blockSizeTokens, maxWaiting, maxContextTokens: 64, stages, ...fairness };
   });
 
 type Move =
-  | { type: 'submit'; prompt: number; output: number; priority: number }
+  | { type: 'submit'; prompt: number; output: number; priority: number; tenant: number; family: number }
   | { type: 'schedule' }
   | { type: 'complete'; which: number; fates: number[] }
   | { type: 'fail'; which: number }
@@ -47,6 +69,8 @@ const moves: fc.Arbitrary<Move> = fc.oneof(
       prompt: fc.integer({ min: 1, max: 24 }),
       output: fc.integer({ min: 1, max: 16 }),
       priority: fc.integer({ min: 0, max: 1 }),
+      tenant: fc.integer({ min: 0, max: 2 }),
+      family: fc.integer({ min: -1, max: 2 }),
     }),
   },
   { weight: 6, arbitrary: fc.constant({ type: 'schedule' as const }) },
@@ -59,10 +83,30 @@ function pick<T>(items: readonly T[], index: number): T | undefined {
   return items.length === 0 ? undefined : items[index % items.length];
 }
 
+/** Halves differ by the heaviest sequence at most, and only steps that are split have two. */
+function checkSplit(plan: StepPlan, config: SchedulerConfig): void {
+  const { minTokens, contextCost = 1 / 512 } = config.stages[plan.stage]!.microBatches ?? {
+    minTokens: Number.POSITIVE_INFINITY,
+  };
+  const work = [0, 0];
+  let heaviest = 0;
+  let tokens = 0;
+  for (let row = 0; row < plan.sequences; row++) {
+    const count = plan.tokenCounts[row]!;
+    const one = count * (1 + contextCost * (plan.contextStarts[row]! + count / 2));
+    if (plan.microBatches === 2) work[plan.microBatchOf[row]!]! += one;
+    heaviest = Math.max(heaviest, one);
+    tokens += count;
+  }
+  const splits = plan.kind === 'compute' && plan.sequences > 1 && tokens >= minTokens;
+  expect(plan.microBatches).toBe(splits ? 2 : 1);
+  expect(Math.abs(work[0]! - work[1]!)).toBeLessThanOrEqual(heaviest * (1 + 1e-9));
+}
+
 function play(scheduler: Scheduler, engine: PagedEngine, move: Move): void {
   if (move.type === 'submit') {
     try {
-      engine.submit(move.prompt, move.output, move.priority);
+      engine.submit(move.prompt, move.output, move);
     } catch (error) {
       if (!SchedulerError.isInstance(error)) throw error;
       expect(['scheduler/queue-full', 'scheduler/too-long']).toContain(error.code);
@@ -86,13 +130,14 @@ function play(scheduler: Scheduler, engine: PagedEngine, move: Move): void {
 
 describe('random operation', () => {
   it('keeps every token, every block and every request, and always drains', () => {
-    const seen = { preemptions: 0, transfers: 0, requeued: 0, cancelled: 0 };
+    const seen = { preemptions: 0, transfers: 0, requeued: 0, cancelled: 0, cachedTokens: 0 };
     fc.assert(
       fc.property(configs, fc.array(moves, { minLength: 20, maxLength: 200 }), (config, steps) => {
         const scheduler = new Scheduler(config);
         const engine = new PagedEngine(scheduler, config.blockSizeTokens, config.stages.length);
         for (const move of steps) {
           play(scheduler, engine, move);
+          for (const plan of engine.inFlight) checkSplit(plan, config);
           engine.checkAgreement();
         }
         for (let turn = 0; engine.live.size > 0; turn++) {

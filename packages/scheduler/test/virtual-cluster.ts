@@ -5,6 +5,10 @@ export interface Arrival {
   arrivalUs: number;
   promptTokens: number;
   maxNewTokens: number;
+  priority?: number;
+  tenant?: number;
+  /** Prompts of one family begin alike; -1 or absent = like no other. */
+  family?: number;
 }
 
 interface Running {
@@ -19,6 +23,7 @@ export class VirtualCluster {
   readonly times: { firstUs: number; endUs: number; preemptions: number }[] = [];
   plans = 0;
   readonly #decodeStage: number;
+  readonly #blockSizeTokens: number;
   readonly #arrivals: readonly Arrival[];
   readonly #fuse: boolean;
   readonly #running: Running[] = [];
@@ -27,6 +32,7 @@ export class VirtualCluster {
 
   constructor(config: SchedulerConfig, arrivals: readonly Arrival[], fuse: boolean) {
     this.scheduler = new Scheduler(config);
+    this.#blockSizeTokens = config.blockSizeTokens;
     this.#decodeStage = config.stages.findIndex((stage) => stage.role !== 'prefill');
     this.#arrivals = arrivals;
     this.#fuse = fuse;
@@ -47,7 +53,10 @@ export class VirtualCluster {
 
   #submitUntil(nowUs: number): void {
     while (this.#next < this.#arrivals.length && this.#arrivals[this.#next]!.arrivalUs <= nowUs) {
-      const id = this.scheduler.submit(this.#arrivals[this.#next++]!);
+      const { family = -1, ...arrival } = this.#arrivals[this.#next++]!;
+      const blocks = Math.floor(arrival.promptTokens / this.#blockSizeTokens);
+      const prefix = Float64Array.from({ length: blocks }, (_, block) => family * 1000 + block);
+      const id = this.scheduler.submit({ ...arrival, ...(family >= 0 && { prefix }) });
       this.#rows.set(id, this.times.length);
       this.times.push({ firstUs: -1, endUs: -1, preemptions: -1 });
     }

@@ -31,6 +31,13 @@ export {
 export * from './errors.js';
 export { GenerationConfig } from './generation-config.js';
 export { type JsonSchema, persistedSchemas, toJsonSchema } from './json-schema.js';
+export {
+  LatencySummary,
+  LoadErrorCount,
+  LoadOutcome,
+  LoadReport,
+  LoadRequestRow,
+} from './load-report.js';
 export { ExpertLoad, MigrationPlan, Placement, PlacementDeployment } from './placement.js';
 export { MAX_TRACE_RECORDS, RoutingTrace, RoutingTraceRecord } from './routing-trace.js';
 export {

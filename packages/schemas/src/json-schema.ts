@@ -3,6 +3,7 @@ import { BenchmarkRecord } from './benchmark-record.js';
 import { BenchmarkReport } from './benchmark-report.js';
 import { CheckpointInspection } from './checkpoint-inspection.js';
 import { GenerationConfig } from './generation-config.js';
+import { LoadReport } from './load-report.js';
 import { ExpertLoad, MigrationPlan, Placement } from './placement.js';
 import { RoutingTrace } from './routing-trace.js';
 import { TrafficReport } from './traffic-report.js';
@@ -19,6 +20,7 @@ export const persistedSchemas = {
   CorpusManifest,
   ExpertLoad,
   GenerationConfig,
+  LoadReport,
   MigrationPlan,
   Placement,
   RoutingTrace,

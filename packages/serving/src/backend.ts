@@ -43,6 +43,10 @@ export interface GenerateRequest {
   readonly echo?: boolean;
   /** Generate past the end-of-text token. */
   readonly ignoreEos?: boolean;
+  /** Whose request it is, such as an API key; under load each gets tokens by its weight, default 1. */
+  readonly tenant?: { readonly id: string; readonly weight?: number };
+  /** Higher values are served first; default 0. */
+  readonly priority?: number;
 }
 
 /** A token and its natural-log probability under the model (temperature 1, no truncation). */

@@ -134,6 +134,29 @@ export function queueFull(waiting: number, retryAfterSeconds: number): ServingEr
   });
 }
 
+/**
+ * 429: the request would not get its tokens in time.
+ *
+ * @param target - the latency target that would be missed.
+ */
+export function sloMissed(
+  target: 'ttft' | 'tpot',
+  predictedSeconds: number,
+  retryAfterSeconds: number,
+): ServingError {
+  const what = target === 'ttft' ? 'the first token would come' : 'tokens would come one';
+  const predicted = predictedSeconds.toPrecision(2);
+  return new ServingError({
+    code: `serving/slo-${target}`,
+    openAiCode: `slo_${target}`,
+    message: `the server is too busy: ${what} ${target === 'ttft' ? 'after' : 'every'} ${predicted} s`,
+    value: predictedSeconds,
+    remedy: `try again in ${retryAfterSeconds} s, or send the request to another server`,
+    status: 429,
+    retryAfterSeconds,
+  });
+}
+
 /** 503: the server is shutting down. */
 export function draining(): ServingError {
   return new ServingError({

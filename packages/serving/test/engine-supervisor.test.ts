@@ -1,8 +1,9 @@
 import { samplingPolicy } from '@moestack/model';
-import { Scheduler } from '@moestack/scheduler';
+import { Scheduler, type SchedulerConfig } from '@moestack/scheduler';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Engine } from '../src/embedded/engine.js';
+import { EngineMonitor } from '../src/embedded/engine-monitor.js';
 import {
   type EngineInstance,
   type EngineRestart,
@@ -68,7 +69,7 @@ async function setUp(
         await new Promise(setImmediate);
         const failure = failures.shift();
         if (failure !== undefined) throw failure;
-        const scheduler = new Scheduler({
+        const config: SchedulerConfig = {
           blockSizeTokens: 4,
           maxWaiting,
           maxContextTokens: 32,
@@ -76,17 +77,22 @@ async function setUp(
             { name: 'prefill', role: 'prefill', blocks: 16, tokenBudget: 8, maxSequences: 4 },
             { name: 'decode', role: 'decode', blocks: 64, tokenBudget: 8, maxSequences: 8 },
           ],
-        });
+        };
+        const scheduler = new Scheduler(config);
         const channels = ['prefill', 'decode'].map(
           (name) => new LoopbackChannel(name, runtime, { maxSequences: 8, maxBlocks: 9 }),
         );
         const steps = new RankStepEngine(channels, { stepTimeoutSeconds });
-        const engine = new Engine(scheduler, steps, clock);
+        const engine = new Engine(scheduler, steps, {
+          config,
+          monitor: new EngineMonitor({ clock, scheduler: config, slo: {}, admission: {} }),
+        });
         const instance: EngineInstance = {
           engine,
           ranks,
           weightBytes: 0,
           balancers: [],
+          experts: [],
           lost: () => steps.lost,
           onLost: (listener) => steps.listen(listener),
         };

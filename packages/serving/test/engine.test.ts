@@ -1,7 +1,8 @@
 import { samplingPolicy } from '@moestack/model';
-import { Scheduler } from '@moestack/scheduler';
+import { Scheduler, type SchedulerConfig } from '@moestack/scheduler';
 import { describe, expect, it } from 'vitest';
 import { Engine } from '../src/embedded/engine.js';
+import { EngineMonitor } from '../src/embedded/engine-monitor.js';
 import { RankStepEngine } from '../src/embedded/rank-step-engine.js';
 import type { TokenSink } from '../src/embedded/running.js';
 import type { StageRuntime } from '../src/embedded/stage-runner.js';
@@ -26,7 +27,7 @@ const runtime: StageRuntime = {
 };
 
 function setUp(options: { maxWaiting?: number; decodeBlocks?: number } = {}) {
-  const scheduler = new Scheduler({
+  const config: SchedulerConfig = {
     blockSizeTokens: 4,
     maxWaiting: options.maxWaiting ?? 100,
     maxContextTokens: 32,
@@ -34,14 +35,18 @@ function setUp(options: { maxWaiting?: number; decodeBlocks?: number } = {}) {
       { name: 'prefill', role: 'prefill', blocks: 16, tokenBudget: 8, maxSequences: 4 },
       { name: 'decode', role: 'decode', blocks: options.decodeBlocks ?? 64, tokenBudget: 8, maxSequences: 8 },
     ],
-  });
+  };
+  const scheduler = new Scheduler(config);
   const channels = ['prefill', 'decode'].map(
     (name) => new LoopbackChannel(name, runtime, { maxSequences: 8, maxBlocks: 9 }),
   );
   const [prefill, decode] = channels as [LoopbackChannel, LoopbackChannel];
   let timeUs = 0;
   const clock = { nowUs: () => timeUs++, unixSeconds: () => 0 };
-  const engine = new Engine(scheduler, new RankStepEngine(channels), clock);
+  const engine = new Engine(scheduler, new RankStepEngine(channels), {
+    config,
+    monitor: new EngineMonitor({ clock, scheduler: config, slo: {}, admission: {} }),
+  });
   const submit = (prompt: number[], maxNewTokens: number, stopAt = -1) => {
     const tokens: number[] = [];
     let cancel: () => void = () => undefined;

@@ -5,6 +5,7 @@ import { endOfSequenceIds, loadTokenizer, readConfig, readGenerationConfig } fro
 import type { GenerationConfig } from '@moestack/schemas';
 import { systemClock } from '../clock.js';
 import { EngineBackend, type GenerationDefaults } from './engine-backend.js';
+import { EngineMonitor } from './engine-monitor.js';
 import { type EngineRestart, EngineSupervisor, type StageRanks } from './engine-supervisor.js';
 import {
   badOption,
@@ -55,6 +56,12 @@ export async function createEmbeddedBackend(options: EmbeddedOptions): Promise<E
       '0 (other ranks call followEmbeddedBackend)',
     );
   }
+  const monitor = new EngineMonitor({
+    clock,
+    scheduler: sizes.scheduler,
+    slo: options.slo ?? {},
+    admission: options.admission ?? {},
+  });
   let isFirst = true;
   const restarts = count('restarts', options.restarts ?? 3, 0, MAXIMUM_RESTARTS);
   const supervision = {
@@ -62,7 +69,7 @@ export async function createEmbeddedBackend(options: EmbeddedOptions): Promise<E
       const { onProgress, signal } = isFirst ? options : restarted;
       isFirst = false;
       const either = signal === undefined ? closing : AbortSignal.any([closing, signal]);
-      return startEngine({ ...setup, onProgress }, ranks, either);
+      return startEngine({ ...setup, monitor, onProgress }, ranks, either);
     },
     retries: count('retries', options.retries ?? 2, 0, MAXIMUM_RESTARTS),
     // When a process of a group dies, so do the others.
@@ -91,6 +98,7 @@ export async function createEmbeddedBackend(options: EmbeddedOptions): Promise<E
     }),
     defaults: defaultsOf(generation),
     engine,
+    monitor,
     randomSeed: options.randomSeed ?? (() => randomInt(maxRandomSeed)),
   });
 }

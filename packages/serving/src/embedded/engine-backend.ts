@@ -1,4 +1,5 @@
 import type { SamplingPolicy, Tokenizer } from '@moestack/model';
+import type { AdmissionDecision } from '@moestack/scheduler';
 import { AbortedError, MoestackError } from '@moestack/schemas/errors';
 import type {
   BackendEvent,
@@ -8,9 +9,12 @@ import type {
   ModelCard,
   SamplingRequest,
 } from '../backend.js';
-import { draining, promptTooLong, queueFull, ServingError, unknownModel } from '../errors.js';
+import { draining, promptTooLong, queueFull, ServingError, sloMissed, unknownModel } from '../errors.js';
+import type { EngineMonitor } from './engine-monitor.js';
+import type { EngineStats } from './engine-stats.js';
 import type { EngineSupervisor } from './engine-supervisor.js';
 import type { StageExperts, StageRebalance } from './expert-balancer.js';
+import { MeteredSink } from './metered-sink.js';
 import type { EmbeddedBackend } from './options.js';
 import { promptParam } from './prompt.js';
 import type { PromptEncoder } from './prompt-encoder.js';
@@ -29,6 +33,7 @@ export interface EngineParts {
   readonly encoder: PromptEncoder;
   readonly defaults: GenerationDefaults;
   readonly engine: EngineSupervisor;
+  readonly monitor: EngineMonitor;
   readonly randomSeed: () => number;
 }
 
@@ -106,6 +111,16 @@ export class EngineBackend implements EmbeddedBackend {
     return this.#parts.engine.metrics();
   }
 
+  stats(): EngineStats {
+    const { engine, monitor } = this.#parts;
+    const experts = engine.experts.map((balancer) => balancer.stats());
+    return {
+      ...monitor.figures(),
+      ...engine.inspect(),
+      experts: experts.filter((stage) => stage !== undefined),
+    };
+  }
+
   experts(): Promise<readonly StageExperts[]> {
     return Promise.all(this.#parts.engine.balancers.map((balancer) => balancer.report()));
   }
@@ -124,7 +139,7 @@ export class EngineBackend implements EmbeddedBackend {
 
   close(): Promise<void> {
     const { engine, encoder } = this.#parts;
-    for (const balancer of engine.balancers) balancer.fail(draining());
+    for (const balancer of engine.experts) balancer.fail(draining());
     this.#closing ??= Promise.all([engine.close(draining()), encoder.close()]).then(() => undefined);
     return this.#closing;
   }
@@ -135,15 +150,30 @@ export class EngineBackend implements EmbeddedBackend {
     return Math.min(request.maxTokens ?? this.#parts.defaults.maxNewTokens ?? left, left);
   }
 
-  #submit(request: GenerateRequest, prompt: Int32Array, maxNewTokens: number, sink: TextOutput): () => void {
-    const { engine, card } = this.#parts;
+  #submit(
+    request: GenerateRequest,
+    prompt: Int32Array,
+    maxNewTokens: number,
+    output: TextOutput,
+  ): () => void {
+    const { engine, monitor } = this.#parts;
+    const decision = this.#decide(request, prompt, maxNewTokens);
+    const granted = decision?.maxNewTokens ?? maxNewTokens;
+    const priority = decision?.priority ?? request.priority ?? 0;
     const logprobs = request.logprobs ?? -1;
+    const sink = new MeteredSink(output, monitor, {
+      promptTokens: prompt.length,
+      maxNewTokens: granted,
+      decision,
+    });
     try {
-      return engine.submit({
+      const cancel = engine.submit({
         prompt,
-        maxNewTokens,
+        maxNewTokens: granted,
+        priority,
+        ...(request.tenant && { tenant: request.tenant }),
         setup: {
-          capacity: prompt.length + maxNewTokens,
+          capacity: prompt.length + granted,
           promptTokens: prompt.length,
           sampling: this.#sampling(request),
           ignoreEos: request.ignoreEos === true,
@@ -152,14 +182,50 @@ export class EngineBackend implements EmbeddedBackend {
         },
         sink,
       });
+      monitor.accept(decision);
+      return () => {
+        sink.cancel();
+        cancel();
+      };
     } catch (error) {
-      if (ServingError.isInstance(error) || !MoestackError.isInstance(error)) throw unavailable(error);
-      if (error.code === 'scheduler/queue-full') throw queueFull(engine.waiting, retryAfterSeconds);
-      if (error.code === 'scheduler/too-long') {
-        throw promptTooLong(prompt.length, card.contextTokens - 1, promptParam(request.prompt));
-      }
-      throw error;
+      throw this.#refusal(error, request, prompt);
     }
+  }
+
+  /**
+   * Whether the request would get its tokens in time; undefined during a restart, when nobody can say.
+   *
+   * @throws ServingError 429 if it would not and the policy is to refuse it.
+   */
+  #decide(request: GenerateRequest, prompt: Int32Array, maxNewTokens: number): AdmissionDecision | undefined {
+    const { engine, monitor } = this.#parts;
+    const load = engine.load();
+    if (load === undefined || engine.failure !== undefined) return undefined;
+    const decision = monitor.decide(load, {
+      promptTokens: prompt.length,
+      // Looked up only where it may decide: names of prefixes cost a hash of the prompt.
+      cachedTokens: monitor.hasTargets ? engine.cachedTokensOf(prompt) : 0,
+      maxNewTokens,
+      priority: request.priority ?? 0,
+    });
+    if (decision.action !== 'reject') return decision;
+    const { reason, predictedTtftUs, predictedTpotUs } = decision;
+    const predictedUs = reason === 'ttft' ? predictedTtftUs : predictedTpotUs;
+    throw sloMissed(reason!, predictedUs / 1e6, Math.max(1, Math.ceil(decision.retryAfterUs / 1e6)));
+  }
+
+  /** What a client is told about an engine that takes no request, or not this one. */
+  #refusal(error: unknown, request: GenerateRequest, prompt: Int32Array): unknown {
+    const { engine, card, monitor } = this.#parts;
+    if (ServingError.isInstance(error) || !MoestackError.isInstance(error)) return unavailable(error);
+    if (error.code === 'scheduler/queue-full') {
+      monitor.refuse('queue');
+      return queueFull(engine.waiting, retryAfterSeconds);
+    }
+    if (error.code === 'scheduler/too-long') {
+      return promptTooLong(prompt.length, card.contextTokens - 1, promptParam(request.prompt));
+    }
+    return error;
   }
 
   #sampling(request: GenerateRequest): SamplingPolicy {

@@ -1,7 +1,8 @@
+import type { QueueLoad } from '@moestack/scheduler';
 import type { BackendMetrics } from '../backend.js';
 import type { Clock } from '../clock.js';
 import { queueFull, ServingError } from '../errors.js';
-import type { Engine } from './engine.js';
+import type { Engine, EngineInspection } from './engine.js';
 import type { ExpertBalancer } from './expert-balancer.js';
 import { RetriedRequest } from './retried-request.js';
 import type { Submission } from './running.js';
@@ -11,11 +12,16 @@ export type StageRanks = Readonly<Record<string, number>>;
 
 /** An engine with the workers that it runs on. */
 export interface EngineInstance {
-  readonly engine: Pick<Engine, 'submit' | 'metrics' | 'failure' | 'waiting' | 'close'>;
+  readonly engine: Pick<
+    Engine,
+    'submit' | 'metrics' | 'failure' | 'waiting' | 'close' | 'load' | 'inspect' | 'cachedTokensOf'
+  >;
   readonly ranks: StageRanks;
   readonly weightBytes: number;
   /** Of the stages of several ranks. */
   readonly balancers: readonly ExpertBalancer[];
+  /** Of all stages of a model with experts. */
+  readonly experts: readonly ExpertBalancer[];
   /** The stage whose rank was lost, where one is to blame, and the steps that it, or the engine, had completed. */
   lost(): { readonly stage: string | undefined; readonly steps: number };
   /** Says who is told, once, that a rank was lost. */
@@ -101,6 +107,27 @@ export class EngineSupervisor {
 
   get balancers(): readonly ExpertBalancer[] {
     return this.#last.balancers;
+  }
+
+  /** Those of all stages, also where there is nothing to balance. */
+  get experts(): readonly ExpertBalancer[] {
+    return this.#last.experts;
+  }
+
+  /** What stands before a request that would come now; undefined during a restart. */
+  load(): QueueLoad | undefined {
+    return this.#instance?.engine.load();
+  }
+
+  /** Tokens of a prompt that are cached now. */
+  cachedTokensOf(prompt: Int32Array): number {
+    return this.#instance?.engine.cachedTokensOf(prompt) ?? 0;
+  }
+
+  /** What the engine knows of itself, the newest one during a restart. */
+  inspect(): EngineInspection {
+    const inspection = this.#last.engine.inspect();
+    return { ...inspection, waiting: inspection.waiting + this.#waiting.length };
   }
 
   get weightBytes(): number {

@@ -1,11 +1,32 @@
 import type { TokenLogprobs } from '@moestack/model';
-import type { Scheduler, StepPlan } from '@moestack/scheduler';
+import type { QueueLoad, Scheduler, SchedulerConfig, StepPlan } from '@moestack/scheduler';
 import type { BackendMetrics } from '../backend.js';
 import type { Clock } from '../clock.js';
-import { BatchHistogram } from './batch-histogram.js';
+import type { EngineMonitor } from './engine-monitor.js';
+import type { StageEngineStats } from './engine-stats.js';
+import { PrefixPlacer } from './prefix-placer.js';
 import type { PlacedLogprobs } from './protocol.js';
 import { engineFailed, type RankOutcomes, type RankStepEngine } from './rank-step-engine.js';
 import { type EndReason, Running, type Submission } from './running.js';
+import { TenantTable } from './tenant-table.js';
+
+/** See {@link Engine.inspect}. */
+export interface EngineInspection {
+  readonly waiting: number;
+  readonly running: number;
+  readonly preemptions: number;
+  readonly requeued: number;
+  readonly handovers: number;
+  readonly handoverBytes: number;
+  readonly stages: readonly StageEngineStats[];
+}
+
+/** What an {@link Engine} needs beside its scheduler and ranks. */
+export interface EngineOptions {
+  /** The scheduler's. */
+  readonly config: SchedulerConfig;
+  readonly monitor: EngineMonitor;
+}
 
 /**
  * Drives the scheduler: hands its plans to the ranks, their outcomes back to it, tokens to the sinks. Everything here
@@ -16,13 +37,29 @@ export class Engine {
   readonly #clock: Clock;
   readonly #ranks: RankStepEngine;
   readonly #running = new Map<number, Running>();
-  readonly #decodeBatch = new BatchHistogram();
+  readonly #config: SchedulerConfig;
+  readonly #monitor: EngineMonitor;
+  readonly #prefixes: PrefixPlacer | undefined;
+  readonly #tenants: TenantTable;
   #failure: unknown;
 
-  constructor(scheduler: Scheduler, ranks: RankStepEngine, clock: Clock) {
+  constructor(scheduler: Scheduler, ranks: RankStepEngine, parts: EngineOptions) {
+    const { config, monitor } = parts;
     this.#scheduler = scheduler;
-    this.#clock = clock;
+    this.#config = config;
+    this.#clock = monitor.clock;
+    this.#monitor = monitor;
     this.#ranks = ranks;
+    const entry = config.stages.findIndex(({ role }) => role !== 'decode');
+    if (config.stages[entry]!.prefixCache === true) {
+      this.#prefixes = new PrefixPlacer(scheduler, ranks.channelOf(entry), {
+        blockTokens: config.blockSizeTokens,
+        blocks: config.stages[entry]!.blocks,
+      });
+    }
+    this.#tenants = new TenantTable(config.fairness?.maxTenants ?? 1, (tenant, weight) =>
+      scheduler.setTenantWeight(tenant, weight),
+    );
     ranks.listen((error) => this.#fail(error));
   }
 
@@ -44,11 +81,18 @@ export class Engine {
    */
   submit(submission: Submission): () => void {
     if (this.#failure !== undefined) throw this.#failure;
+    const { prompt, maxNewTokens, setup, priority = 0 } = submission;
+    // What is cached has no logits, so prompts that are scored are computed.
+    const place = setup.promptLogprobs < 0 ? this.#prefixes?.place(prompt) : undefined;
     const id = this.#scheduler.submit({
-      promptTokens: submission.prompt.length,
-      maxNewTokens: submission.maxNewTokens,
+      promptTokens: prompt.length,
+      maxNewTokens,
       arrivalUs: this.#clock.nowUs(),
+      priority,
+      tenant: this.#config.fairness === undefined ? 0 : this.#tenants.numberOf(submission.tenant),
+      ...(place !== undefined && { prefix: place.prefix }),
     });
+    if (place !== undefined) this.#prefixes?.assign(id, place);
     const running = new Running(id, submission, this.#ranks.names.length);
     this.#running.set(id, running);
     this.#guard(() => this.#pump());
@@ -60,7 +104,7 @@ export class Engine {
     return {
       runningRequests: this.#running.size - Math.min(stats.waiting, this.#running.size),
       waitingRequests: stats.waiting,
-      decodeBatchSize: this.#decodeBatch.snapshot(),
+      decodeBatchSize: this.#monitor.decodeBatch.snapshot(),
       handoverBytes: this.#ranks.handoverBytes,
       handovers: this.#ranks.handovers,
       stages: stats.stages.map((stage, index) => ({
@@ -68,6 +112,46 @@ export class Engine {
         usedBlocks: stage.totalBlocks - stage.freeBlocks,
         totalBlocks: stage.totalBlocks,
       })),
+    };
+  }
+
+  /** What stands before a request that would come now. */
+  load(): QueueLoad {
+    return this.#scheduler.load();
+  }
+
+  /** Tokens of a prompt that are cached now. */
+  cachedTokensOf(prompt: Int32Array): number {
+    return this.#prefixes?.place(prompt).cachedTokens ?? 0;
+  }
+
+  /** What the engine knows of itself, beyond what its monitor has seen. */
+  inspect(): EngineInspection {
+    const { stats } = this.#scheduler;
+    return {
+      waiting: stats.waiting,
+      running: this.#running.size - Math.min(stats.waiting, this.#running.size),
+      preemptions: stats.preemptions,
+      requeued: stats.requeued,
+      handovers: this.#ranks.handovers,
+      handoverBytes: this.#ranks.handoverBytes,
+      stages: stats.stages.map((stage, index) => {
+        const { role, tokenBudget, maxSequences } = this.#config.stages[index]!;
+        return {
+          stage: this.#ranks.names[index] ?? String(index),
+          role,
+          ranks: this.#ranks.channelOf(index).ranks,
+          tokenBudget,
+          maxSequences,
+          running: stage.running,
+          handoverWaiting: stage.handoverWaiting,
+          blocksTotal: stage.totalBlocks,
+          blocksUsed: stage.totalBlocks - stage.freeBlocks,
+          blocksCached: stage.cachedBlocks,
+          steps: stage.steps,
+          busySeconds: stage.busyUs / 1e6,
+        };
+      }),
     };
   }
 
@@ -79,11 +163,12 @@ export class Engine {
 
   #pump(): void {
     while (this.#failure === undefined) {
-      const plan = this.#scheduler.schedule(this.#clock.nowUs());
+      const startUs = this.#clock.nowUs();
+      const plan = this.#scheduler.schedule(startUs);
       if (plan === undefined) return;
       if (plan.kind === 'compute') this.#tell(plan);
       this.#ranks.run(plan).then(
-        (outcomes) => this.#settle(() => this.#complete(plan, outcomes)),
+        (outcomes) => this.#settle(() => this.#complete(plan, outcomes, startUs)),
         (error) => this.#settle(() => this.#stepFailed(plan, error)),
       );
     }
@@ -92,7 +177,10 @@ export class Engine {
   /** Brings a rank up to date on the requests of a step. */
   #tell(plan: StepPlan): void {
     for (let i = 0; i < plan.sequences; i++) {
-      this.#running.get(plan.requestIds[i]!)?.tell(plan.stage, this.#ranks);
+      const running = this.#running.get(plan.requestIds[i]!);
+      if (running === undefined) continue;
+      if (!running.isKnown) running.sink.onAdmitted?.(this.#scheduler.cachedTokensOf(running.id));
+      running.tell(plan.stage, this.#ranks);
     }
   }
 
@@ -103,14 +191,15 @@ export class Engine {
     });
   }
 
-  #complete(plan: StepPlan, outcomes: RankOutcomes): void {
+  #complete(plan: StepPlan, outcomes: RankOutcomes, startUs: number): void {
+    const stage = this.#ranks.names[plan.stage] ?? String(plan.stage);
+    this.#monitor.step(plan, stage, startUs, this.#clock.nowUs());
     if (plan.kind === 'compute') this.#stepped(plan, outcomes);
     else this.#scheduler.complete(plan.stepId, outcomes, this.#clock.nowUs());
   }
 
   #stepped(plan: StepPlan, outcomes: RankOutcomes): void {
     const { tokens, finished, logprobs } = outcomes;
-    if (plan.decodeSequences > 0) this.#decodeBatch.observe(plan.decodeSequences);
     const sampled = logprobs === undefined ? undefined : this.#sortLogprobs(logprobs);
     const ended: [Running, EndReason][] = [];
     for (let i = 0; i < plan.sequences; i++) {

@@ -10,6 +10,7 @@ import {
   rebalance,
 } from '@moestack/placement';
 import type { Clock } from '../clock.js';
+import type { StageExpertStats } from './engine-stats.js';
 import type { RankExpertLoad } from './protocol.js';
 import type { StageGroup } from './stage-group.js';
 
@@ -42,6 +43,8 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
+const REFRESH_US = 500_000;
+
 /** Moves the experts of one stage while it serves: layer by layer, each switched between the same two steps on all ranks. */
 export class ExpertBalancer {
   readonly #group: StageGroup;
@@ -52,8 +55,17 @@ export class ExpertBalancer {
   #last: Promise<unknown> = Promise.resolve();
   #expertBytes = 0;
   #failure: unknown;
+  readonly #clock: Clock;
+  readonly #layers: readonly number[];
+  /** The newest counts of all ranks, and when they were asked for. */
+  #latest: Float64Array | undefined;
+  #askedUs = Number.NEGATIVE_INFINITY;
+  #migration: StageExpertStats['lastMigration'];
 
-  constructor(group: StageGroup, plan: Plan) {
+  /** @param options - `layers`: index in the model of each row of the plan. */
+  constructor(group: StageGroup, plan: Plan, options: { clock: Clock; layers: readonly number[] }) {
+    this.#clock = options.clock;
+    this.#layers = options.layers;
     this.#group = group;
     this.#plan = plan;
     this.#experts = plan.logicalCount.length / plan.layers;
@@ -75,6 +87,27 @@ export class ExpertBalancer {
       plan: this.#plan,
       ranks: await this.#loads(),
     }));
+  }
+
+  /** What is known now; asks for newer counts, for the next call, at most twice a second. */
+  stats(): StageExpertStats | undefined {
+    const nowUs = this.#clock.nowUs();
+    if (this.#failure === undefined && nowUs - this.#askedUs >= REFRESH_US) {
+      this.#askedUs = nowUs;
+      // A lost engine tells whoever waits for it.
+      this.#alone(() => this.#loads()).catch(() => undefined);
+    }
+    if (this.#latest === undefined) return undefined;
+    const { layers, physicalToLogical, deployment } = this.#plan;
+    return {
+      stage: this.#group.name,
+      ranks: this.#group.ranks,
+      layers: this.#layers,
+      tokens: rowsOf(this.#latest, layers),
+      placement: rowsOf(physicalToLogical, layers),
+      slotsPerRank: deployment.replicas / deployment.gpus,
+      ...(this.#migration && { lastMigration: this.#migration }),
+    };
   }
 
   /** Plans for the tokens since the last time, and moves the experts. Without tokens nothing moves. */
@@ -145,23 +178,43 @@ export class ExpertBalancer {
   }
 
   async #loads(): Promise<RankExpertLoad[]> {
-    return this.#ask({ type: 'load' });
+    const loads = await this.#ask({ type: 'load' });
+    const total = new Float64Array(this.#plan.layers * this.#experts);
+    for (const { tokens, expertBytes } of loads) {
+      this.#expertBytes = expertBytes;
+      for (let i = 0; i < tokens.length; i++) total[i] = total[i]! + tokens[i]!;
+    }
+    this.#latest = total;
+    return loads;
   }
 
   /** Tokens of all ranks since the last call. */
   async #newLoad(): Promise<Load & { counts: Float64Array }> {
     const { layers } = this.#plan;
-    const total = new Float64Array(layers * this.#experts);
-    for (const { tokens, expertBytes } of await this.#loads()) {
-      this.#expertBytes = expertBytes;
-      for (let i = 0; i < tokens.length; i++) total[i] = total[i]! + tokens[i]!;
-    }
+    await this.#loads();
+    const total = this.#latest!;
     const counts = total.map((count, i) => count - this.#seen[i]!);
     this.#seen = total;
     return { layers, experts: this.#experts, counts };
   }
 
   #result(load: Load, before: Plan, layers: number, movedExperts: number): StageRebalance {
+    const result = this.#describe(load, before, layers, movedExperts);
+    if (layers > 0) {
+      const { imbalanceBefore, imbalanceAfter } = result;
+      this.#migration = {
+        atUs: this.#clock.nowUs(),
+        layers,
+        movedExperts,
+        movedBytes: movedExperts * this.#expertBytes,
+        imbalanceBefore,
+        imbalanceAfter,
+      };
+    }
+    return result;
+  }
+
+  #describe(load: Load, before: Plan, layers: number, movedExperts: number): StageRebalance {
     return {
       stage: this.#group.name,
       plan: this.#plan,
@@ -191,6 +244,13 @@ export class ExpertBalancer {
     this.#last = result.catch(() => undefined);
     return result;
   }
+}
+
+function rowsOf(values: ArrayLike<number>, rows: number): number[][] {
+  const width = values.length / rows;
+  return Array.from({ length: rows }, (_, row) =>
+    Array.from({ length: width }, (_, column) => values[row * width + column]!),
+  );
 }
 
 /** Experts that ranks receive from others. */

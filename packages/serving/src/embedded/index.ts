@@ -1,4 +1,13 @@
 export { createEmbeddedBackend, followEmbeddedBackend } from './create-embedded-backend.js';
+export type {
+  AdmissionStats,
+  EngineStats,
+  SloStats,
+  SloTargets,
+  StageEngineStats,
+  StageExpertStats,
+  StepRecord,
+} from './engine-stats.js';
 export type { EngineRestart, StageRanks } from './engine-supervisor.js';
 export type { StageExperts, StageRebalance } from './expert-balancer.js';
 export type { EmbeddedBackend, EmbeddedOptions } from './options.js';

@@ -2,10 +2,11 @@ import { fileURLToPath } from 'node:url';
 import type { Communicator } from '@moestack/collectives';
 import type { DeepseekConfig, ExpertRoutingOptions, Precision } from '@moestack/model';
 import type { LiveRebalancerOptions, Plan } from '@moestack/placement';
-import type { SchedulerConfig } from '@moestack/scheduler';
+import type { AdmissionPolicy, SchedulerConfig } from '@moestack/scheduler';
 import type { Backend } from '../backend.js';
 import type { Clock } from '../clock.js';
 import { ServingError } from '../errors.js';
+import type { EngineStats, SloTargets } from './engine-stats.js';
 import type { EngineRestart } from './engine-supervisor.js';
 import type { StageExperts, StageRebalance } from './expert-balancer.js';
 import type { LoadProgress } from './stage-worker.js';
@@ -51,6 +52,16 @@ export interface EmbeddedOptions {
   readonly blockSizeTokens?: number;
   /** Most prompt tokens in one step; default 512. */
   readonly prefillTokens?: number;
+  /** Most tokens of one prompt in one step; default `prefillTokens`. */
+  readonly prefillChunkTokens?: number;
+  /** Most prompts that are prefilled together, or wait for a place to decode; default 16. Only with `split`. */
+  readonly prefillSequences?: number;
+  /** Keep prompts' blocks for others that begin alike, default true. Then an answer may differ in the last bits of its probabilities. */
+  readonly prefixCache?: boolean;
+  /** Latencies that are promised; they are reported, and requests that would miss them are refused or degraded. */
+  readonly slo?: SloTargets;
+  /** What happens to requests that would miss a target; default: they get 429 with Retry-After. */
+  readonly admission?: Omit<AdmissionPolicy, 'ttftUs' | 'tpotUs'>;
   /** Times that a request is taken up again after the engine lost a rank, with the tokens that it has; default 2. */
   readonly retries?: number;
   /** Restarts in a row, with no more than a few steps in between, before the engine is given up; default 3. 0: the first lost rank ends it. */
@@ -73,6 +84,8 @@ export interface EmbeddedBackend extends Backend {
   readonly weightBytes: number;
   /** Times that lost ranks were replaced. */
   readonly restarts: number;
+  /** What the engine does and how it fares, as plain data. */
+  stats(): EngineStats;
   /** Where the experts of each stage of several ranks live, and what they have done. */
   experts(): Promise<readonly StageExperts[]>;
   /** Places the experts of each stage of several ranks anew, by the tokens since the last time, while it serves. */
@@ -90,6 +103,8 @@ export interface EngineSizes {
 const kvBudgetBytes = 2 ** 30;
 const maxCount = 2 ** 20;
 const maxRanks = 64;
+/** API keys that get shares of their own; further ones share one. */
+const maxTenants = 1024;
 /** Timers take 2^31 - 1 milliseconds. */
 const MAXIMUM_SECONDS = 2_000_000;
 
@@ -117,7 +132,17 @@ export function engineSizes(options: EmbeddedOptions, config: DeepseekConfig): E
     perSequence,
     maxCount,
   );
-  const base = { blockSizeTokens, maxWaiting, maxContextTokens: contextTokens };
+  const chunk = options.prefillChunkTokens;
+  const entry = {
+    prefixCache: options.prefixCache ?? true,
+    ...(chunk !== undefined && { maxChunkTokens: count('prefillChunkTokens', chunk, 1, maxCount) }),
+  };
+  const base = {
+    blockSizeTokens,
+    maxWaiting,
+    maxContextTokens: contextTokens,
+    fairness: { maxTenants },
+  };
   const { communicator } = options;
   if (communicator !== undefined) {
     if (options.stages === 'split') throw badOption('stages', 'split', "'mixed' with communicator");
@@ -130,6 +155,7 @@ export function engineSizes(options: EmbeddedOptions, config: DeepseekConfig): E
     const stage = {
       name: 'mixed',
       role: 'mixed' as const,
+      ...entry,
       blocks: kvBlocks,
       tokenBudget,
       maxSequences: maxBatch,
@@ -141,7 +167,12 @@ export function engineSizes(options: EmbeddedOptions, config: DeepseekConfig): E
       scheduler: { ...base, stages: [stage] },
     };
   }
-  const prefillSequences = Math.min(maxBatch, 16);
+  const prefillSequences = count(
+    'prefillSequences',
+    options.prefillSequences ?? Math.min(maxBatch, 16),
+    1,
+    4096,
+  );
   const prefillBlocks = Math.max(perSequence, Math.min(prefillSequences * perSequence, kvBlocks));
   return {
     contextTokens,
@@ -152,6 +183,7 @@ export function engineSizes(options: EmbeddedOptions, config: DeepseekConfig): E
         {
           name: 'prefill',
           role: 'prefill',
+          ...entry,
           blocks: prefillBlocks,
           tokenBudget: Math.max(prefillTokens, prefillSequences),
           maxSequences: prefillSequences,

@@ -74,6 +74,14 @@ export class ProcessGroup implements StageChannel {
     return this.#assignment.rankOf(id);
   }
 
+  assign(id: number, rank: number): void {
+    this.#assignment.assign(id, rank);
+  }
+
+  loadOf(rank: number): number {
+    return this.#assignment.loadOf(rank);
+  }
+
   forget(id: number): void {
     this.#assignment.forget(id);
   }

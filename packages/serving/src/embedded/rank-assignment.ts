@@ -12,9 +12,19 @@ export class RankAssignment {
     const known = this.#rankOf.get(id);
     if (known !== undefined) return known;
     const rank = this.#live.indexOf(Math.min(...this.#live));
+    this.assign(id, rank);
+    return rank;
+  }
+
+  assign(id: number, rank: number): void {
+    this.forget(id);
     this.#live[rank] = this.#live[rank]! + 1;
     this.#rankOf.set(id, rank);
-    return rank;
+  }
+
+  /** Sequences of a rank. */
+  loadOf(rank: number): number {
+    return this.#live[rank]!;
   }
 
   forget(id: number): void {

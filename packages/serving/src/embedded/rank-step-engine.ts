@@ -79,6 +79,11 @@ export class RankStepEngine implements StepEngine {
     this.#stages[stage]!.channel.post(message);
   }
 
+  /** The stage itself, for what it knows of its ranks. */
+  channelOf(stage: number): StageChannel {
+    return this.#stages[stage]!.channel;
+  }
+
   /** Forgets a request that a stage was never told of. */
   forget(stage: number, id: number): void {
     this.#stages[stage]!.channel.forget(id);

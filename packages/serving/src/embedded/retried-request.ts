@@ -57,6 +57,10 @@ export class RetriedRequest implements TokenSink {
     this.#listener.onEnd();
   }
 
+  onAdmitted(cachedTokens: number): void {
+    if (!this.#ended) this.#submission.sink.onAdmitted?.(cachedTokens);
+  }
+
   onToken(token: number, logprobs: TokenLogprobs | undefined): boolean {
     if (this.#ended) return true;
     this.#tokens.push(token);

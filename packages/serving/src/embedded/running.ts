@@ -7,6 +7,8 @@ export type EndReason = 'eos' | 'stop' | 'length';
 
 /** Who receives a continuation. */
 export interface TokenSink {
+  /** Before the first step: so many tokens of the prompt need no computation. */
+  onAdmitted?(cachedTokens: number): void;
   /** @returns whether the text ends before this token. */
   onToken(token: number, logprobs: TokenLogprobs | undefined): boolean;
   onPromptLogprobs(position: number, logprobs: TokenLogprobs): void;
@@ -21,6 +23,9 @@ export interface Submission {
   readonly maxNewTokens: number;
   readonly setup: SequenceSetup;
   readonly sink: TokenSink;
+  /** Higher values are admitted first; default 0. */
+  readonly priority?: number;
+  readonly tenant?: { readonly id: string; readonly weight?: number };
 }
 
 /** A request that the engine knows: its tokens, and which of them each stage was told. */
@@ -57,6 +62,12 @@ export class Running {
       ...(from === 0 && { setup: this.setup }),
     });
     this.#known[stage] = this.#length;
+  }
+
+  /** Whether any stage was told of this request. */
+  get isKnown(): boolean {
+    for (let stage = 0; stage < this.#known.length; stage++) if (this.#known[stage]! > 0) return true;
+    return false;
   }
 
   /** Whether a stage was ever told of this request. */

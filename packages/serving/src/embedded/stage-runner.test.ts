@@ -61,6 +61,8 @@ function step(rows: readonly { id: number; start: number; count: number; samples
     sourceStage: -1,
     blockCounts: Int32Array.from(rows, () => 1),
     fusedSteps: 1,
+    microBatches: 1,
+    microBatchOf: new Uint8Array(rows.length),
     decodeSequences: 0,
     prefillTokens: 0,
   };

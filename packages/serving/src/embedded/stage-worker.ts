@@ -28,6 +28,10 @@ export interface StageChannel {
   readonly ranks: number;
   /** The rank of a request, which keeps it as long as it lives. */
   rankOf(id: number): number;
+  /** Gives a request that the stage was not told of yet to a rank. Stages of one rank need not have it. */
+  assign?(id: number, rank: number): void;
+  /** Requests that a rank has. */
+  loadOf?(rank: number): number;
   /** Forgets the rank of a request that the stage was never told of. */
   forget(id: number): void;
   /** A message to the ranks that it concerns. */

@@ -3,6 +3,7 @@ import { initialPlan, type Plan } from '@moestack/placement';
 import { Scheduler, type StageConfig } from '@moestack/scheduler';
 import type { Clock } from '../clock.js';
 import { Engine } from './engine.js';
+import type { EngineMonitor } from './engine-monitor.js';
 import type { EngineInstance, StageRanks } from './engine-supervisor.js';
 import { ExpertBalancer } from './expert-balancer.js';
 import { count, type EmbeddedOptions, type EngineSizes } from './options.js';
@@ -24,6 +25,7 @@ export interface EngineSetup {
   readonly eosIds: readonly number[];
   readonly stepTimeoutSeconds: number;
   readonly clock: Clock;
+  readonly monitor: EngineMonitor;
   readonly onProgress: EmbeddedOptions['onProgress'];
 }
 
@@ -56,15 +58,23 @@ export async function startEngine(
   if (first !== undefined && second !== undefined) connect(first.channel, second.channel);
   const channels = groups.map(({ channel }) => channel);
   const steps = new RankStepEngine(channels, { stepTimeoutSeconds: setup.stepTimeoutSeconds });
-  const engine = new Engine(new Scheduler(sizes.scheduler), steps, clock);
-  const balancers = groups.flatMap(({ group, plan }) => {
-    if (plan === undefined || group === undefined) return [];
-    const balancer = new ExpertBalancer(group, plan);
+  const engine = new Engine(new Scheduler(sizes.scheduler), steps, {
+    config: sizes.scheduler,
+    monitor: setup.monitor,
+  });
+  const rows = expertRows(setup.config);
+  const layers = [...rows.keys()].filter((layer) => rows[layer]! >= 0);
+  const experts = groups.flatMap(({ group, plan }) => {
+    if (group === undefined) return [];
+    const known = plan ?? onOneRank(layers.length, setup.config.n_routed_experts ?? 0);
+    if (known === undefined) return [];
+    const balancer = new ExpertBalancer(group, known, { clock, layers });
     group.listenToFailure((error) => balancer.fail(error));
     return [balancer];
   });
+  const balancers = experts.filter((_, index) => groups[index]!.plan !== undefined);
   steps.listen((error) => {
-    for (const balancer of balancers) balancer.fail(error);
+    for (const balancer of experts) balancer.fail(error);
   });
   if (options.rebalance !== undefined) {
     try {
@@ -79,6 +89,7 @@ export async function startEngine(
   return {
     engine,
     balancers,
+    experts,
     ranks: ranksOf,
     weightBytes: channels.reduce((sum, channel) => sum + channel.weightBytes, 0),
     lost: () => steps.lost,
@@ -124,7 +135,7 @@ async function startStage(
 
 /** How the ranks of a stage are set up; the same on every rank. */
 export function stageSetup(
-  { options, config, sizes, directory, eosIds, stepTimeoutSeconds }: EngineSetup,
+  { options, config, sizes, directory, eosIds, stepTimeoutSeconds }: Omit<EngineSetup, 'monitor'>,
   stage: StageConfig,
   ranks: number,
 ): { routing: ExpertRoutingOptions; spareSlots: number; rank: Omit<RankSetup, 'group'> } {
@@ -180,6 +191,12 @@ function stageRouting(
   const replicas = Math.ceil((experts + redundant) / ranks) * ranks;
   const placement = initialPlan(layers, experts, { nodes: 1, gpus: ranks, replicas });
   return { mode, payload, placement };
+}
+
+/** All experts in order; undefined for a model without. */
+function onOneRank(layers: number, experts: number): Plan | undefined {
+  if (layers === 0 || experts === 0) return undefined;
+  return initialPlan(layers, experts, { nodes: 1, gpus: 1, replicas: experts });
 }
 
 function stepShape(stage: StageConfig, contextTokens: number, blockSizeTokens: number) {

@@ -30,6 +30,7 @@ export class TextOutput implements TokenSink {
   #pending: { start: number; entry: TokenLogprob }[] = [];
   #started = false;
   #tokens = 0;
+  #cachedTokens = 0;
   /** Length of the text known, and of what was sent. */
   #known = 0;
   #sent = 0;
@@ -45,6 +46,10 @@ export class TextOutput implements TokenSink {
 
   next(): Promise<BackendEvent> {
     return this.#queue.next();
+  }
+
+  onAdmitted(cachedTokens: number): void {
+    this.#cachedTokens = cachedTokens;
   }
 
   onToken(token: number, logprobs: TokenLogprobs | undefined): boolean {
@@ -117,6 +122,10 @@ export class TextOutput implements TokenSink {
   }
 
   #usage(): Usage {
-    return { promptTokens: this.#options.prompt.length, completionTokens: this.#tokens, cachedTokens: 0 };
+    return {
+      promptTokens: this.#options.prompt.length,
+      completionTokens: this.#tokens,
+      cachedTokens: this.#cachedTokens,
+    };
   }
 }
