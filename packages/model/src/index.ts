@@ -15,6 +15,7 @@ export { readGenerationConfig } from './generation-config.js';
 export type { LayerStages } from './layer-stages.js';
 export { type GenerateOptions, type LoadModelOptions, loadModel, type Model } from './load-model.js';
 export { openRuntime } from './open-runtime.js';
+export { OVERLAP_TOKENS } from './overlap-choice.js';
 export { type ExpertRoutingOptions, expertRows, type ParallelOptions } from './parallel-options.js';
 export type { AttentionMode, Precision, W8A8Scale } from './precision.js';
 export type { SeededRandom } from './random.js';

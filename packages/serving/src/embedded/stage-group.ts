@@ -4,6 +4,7 @@ import { type DeepseekConfig, type ExpertRoutingOptions, expertSharedBytes } fro
 import { decodeError } from '@moestack/schemas/errors';
 import type { ServingError } from '../errors.js';
 import type { FromWorker, PlacedLogprobs, RankSetup, ToWorker } from './protocol.js';
+import { RankAssignment } from './rank-assignment.js';
 import { type LoadProgress, type StageChannel, StageWorker } from './stage-worker.js';
 import type { StepBufferShape } from './step-buffer.js';
 
@@ -39,8 +40,7 @@ export class StageGroup implements StageChannel {
   readonly blockBytes: number;
   readonly ranks: number;
   readonly #workers: readonly StageWorker[];
-  readonly #rankOf = new Map<number, number>();
-  readonly #live: Int32Array;
+  readonly #assignment: RankAssignment;
   readonly #expected = new Map<number, Expected>();
   #onMessage: (message: FromWorker) => void = () => undefined;
   #onFailure: (error: unknown) => void = () => undefined;
@@ -51,7 +51,7 @@ export class StageGroup implements StageChannel {
     this.stepShape = options.setup.stepShape;
     this.ranks = workers.length;
     this.#workers = workers;
-    this.#live = new Int32Array(workers.length);
+    this.#assignment = new RankAssignment(workers.length);
     this.weightBytes = workers.reduce((sum, worker) => sum + worker.weightBytes, 0);
     this.blockBytes = workers[0]!.blockBytes;
   }
@@ -92,30 +92,20 @@ export class StageGroup implements StageChannel {
     }
   }
 
-  /** Sequences are spread over the ranks: a new one goes to the rank with the fewest. */
   rankOf(id: number): number {
-    const known = this.#rankOf.get(id);
-    if (known !== undefined) return known;
-    const rank = this.#live.indexOf(Math.min(...this.#live));
-    this.assign(id, rank);
-    return rank;
+    return this.#assignment.rankOf(id);
   }
 
   assign(id: number, rank: number): void {
-    this.forget(id);
-    this.#live[rank] = this.#live[rank]! + 1;
-    this.#rankOf.set(id, rank);
+    this.#assignment.assign(id, rank);
   }
 
   loadOf(rank: number): number {
-    return this.#live[rank]!;
+    return this.#assignment.loadOf(rank);
   }
 
   forget(id: number): void {
-    const rank = this.#rankOf.get(id);
-    if (rank === undefined) return;
-    this.#rankOf.delete(id);
-    this.#live[rank] = this.#live[rank]! - 1;
+    this.#assignment.forget(id);
   }
 
   post(message: ToWorker): void {
