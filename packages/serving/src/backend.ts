@@ -135,9 +135,13 @@ export interface BackendHealth {
  */
 export interface Backend {
   readonly name: string;
+  /** The models that requests may name. */
   models(): Promise<readonly ModelCard[]>;
+  /** Answers one request as a stream of events; ends it when the signal fires. */
   generate(request: GenerateRequest, options: { signal: AbortSignal }): AsyncIterable<BackendEvent>;
+  /** Counters and gauges as they are now. */
   metrics(): BackendMetrics;
+  /** Whether requests would be served now. */
   health(): BackendHealth;
   /** Ends the backend; requests still running fail with a typed error. */
   close(): Promise<void>;

@@ -44,6 +44,7 @@ export interface EmbeddedOptions {
   readonly blockSizeTokens?: number;
   /** Most prompt tokens in one step; default 512. */
   readonly prefillTokens?: number;
+  /** Called while the model is loaded. */
   readonly onProgress?: (progress: LoadProgress) => void;
   /** Aborts the start. */
   readonly signal?: AbortSignal;
