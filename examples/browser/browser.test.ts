@@ -100,6 +100,8 @@ describe('the page', () => {
   });
 
   it('fits a phone, asks nobody, and stays small', async () => {
+    await set('input[name=number]', '-0.123456789');
+    await page.waitForSelector('#fp8 tbody tr:nth-child(10)');
     expect(await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth)).toBe(0);
     expect(problems).toEqual([]);
     const bytes = readdirSync(join(outDir, 'assets')).map(

@@ -64,7 +64,7 @@ function showNumber() {
   body.innerHTML = roundings(parsed)
     .map(
       ({ format, code, value, error }) =>
-        `<tr><td>${format}</td><td><code>${code}</code></td><td>${value}</td><td>${percent(error)}</td></tr>`,
+        `<tr><td>${format}</td><td><code>${code}</code></td><td>${Number(value.toPrecision(7))}</td><td>${percent(error)}</td></tr>`,
     )
     .join('');
 }
