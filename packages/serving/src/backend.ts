@@ -139,8 +139,11 @@ export interface BackendHealth {
 /** What every backend tells about itself. */
 export interface BackendBase {
   readonly name: string;
+  /** The models that requests may name. */
   models(): Promise<readonly ServedModel[]>;
+  /** Counters and gauges as they are now. */
   metrics(): BackendMetrics;
+  /** Whether requests would be served now. */
   health(): BackendHealth;
   /** Ends the backend; requests still running fail with a typed error. */
   close(): Promise<void>;
