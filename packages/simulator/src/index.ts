@@ -1,1 +1,19 @@
+export {
+  Arrivals,
+  Deployment,
+  ExpertSkew,
+  gpusOfDeployment,
+  gpusOfPool,
+  gpusPerUnit,
+  Lengths,
+  Mtp,
+  Overlap,
+  Pool,
+  Precision,
+  Slo,
+  Workload,
+} from './cost/deployment.js';
+export type { DecodeLoad, PrefillLoad, StepCost, StepCostModel, StepPart } from './cost/step-cost.js';
 export { SimulatorError, type SimulatorErrorCode } from './errors.js';
+export { Accelerator, Link, MeasuredSystem } from './hardware/accelerator.js';
+export { deepSeekV3, ModelConfigFile, ModelShape, modelShapeFromConfig } from './model/model-shape.js';
