@@ -16,4 +16,18 @@ export {
 export type { DecodeLoad, PrefillLoad, StepCost, StepCostModel, StepPart } from './cost/step-cost.js';
 export { SimulatorError, type SimulatorErrorCode } from './errors.js';
 export { Accelerator, Link, MeasuredSystem } from './hardware/accelerator.js';
+export { type ActivationOptions, type Activations, activationBytes } from './memory/activations.js';
+export type { WeightFormat, Weights } from './memory/linear.js';
+export {
+  kvBytesPerToken,
+  type MemoryPlan,
+  type MemoryPlanOptions,
+  memoryPlan,
+} from './memory/memory-plan.js';
+export {
+  checkpointWeights,
+  type RankWeights,
+  type RankWeightsOptions,
+  rankWeights,
+} from './memory/weights.js';
 export { deepSeekV3, ModelConfigFile, ModelShape, modelShapeFromConfig } from './model/model-shape.js';
