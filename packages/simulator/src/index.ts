@@ -14,6 +14,12 @@ export {
   Workload,
 } from './cost/deployment.js';
 export type { DecodeLoad, PrefillLoad, StepCost, StepCostModel, StepPart } from './cost/step-cost.js';
+export { type EmitOptions, type EmittedFile, emitDeployment } from './emit/emit.js';
+export type { EngineName, PoolRole } from './emit/engine.js';
+export { GatewayFile } from './emit/gateway-file.js';
+export { EngineService, FileMap, LeaderWorkerSet, type PodTemplate } from './emit/leader-worker-set.js';
+export { SglangArguments } from './emit/sglang-arguments.js';
+export { VllmArguments } from './emit/vllm-arguments.js';
 export { SimulatorError, type SimulatorErrorCode } from './errors.js';
 export { Accelerator, Link, MeasuredSystem } from './hardware/accelerator.js';
 export { type ActivationOptions, type Activations, activationBytes } from './memory/activations.js';
