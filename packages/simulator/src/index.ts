@@ -1,3 +1,4 @@
+export { createStepCostModel, type StepCostOptions } from './cost/create-step-cost-model.js';
 export {
   Arrivals,
   Deployment,
@@ -13,6 +14,8 @@ export {
   Slo,
   Workload,
 } from './cost/deployment.js';
+export { expertImbalance, powerLawLoad } from './cost/expert-imbalance.js';
+export { publishedDeployment } from './cost/published-deployment.js';
 export type { DecodeLoad, PrefillLoad, StepCost, StepCostModel, StepPart } from './cost/step-cost.js';
 export { type EmitOptions, type EmittedFile, emitDeployment } from './emit/emit.js';
 export type { EngineName, PoolRole } from './emit/engine.js';
@@ -22,6 +25,17 @@ export { SglangArguments } from './emit/sglang-arguments.js';
 export { VllmArguments } from './emit/vllm-arguments.js';
 export { SimulatorError, type SimulatorErrorCode } from './errors.js';
 export { Accelerator, Link, MeasuredSystem } from './hardware/accelerator.js';
+export { accelerators, b200, gb200Nvl72, h100, h200, h800 } from './hardware/presets.js';
+export { crossValidateKernels, type KernelError, kernelErrorTable } from './kernels/cross-validate.js';
+export { predictKernel } from './kernels/predict-kernel.js';
+export {
+  hasKernelTable,
+  type KernelTable,
+  type KernelTableName,
+  kernelSources,
+  kernelTable,
+  kernelTableNames,
+} from './kernels/tables.js';
 export { type ActivationOptions, type Activations, activationBytes } from './memory/activations.js';
 export type { WeightFormat, Weights } from './memory/linear.js';
 export {

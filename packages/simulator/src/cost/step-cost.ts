@@ -44,6 +44,8 @@ export interface StepCost {
 
 /** Prices steps of one pool. */
 export interface StepCostModel {
+  /** Tokens that a decode step yields for a sequence: above 1 with multi-token prediction. */
+  readonly tokensPerStep: number;
   prefillStep(load: PrefillLoad): StepCost;
   decodeStep(load: DecodeLoad): StepCost;
   /** Seconds of {@link StepCostModel.prefillStep} without an object: for hot loops. */
