@@ -79,7 +79,7 @@ export class ExchangeCost {
       {
         topology: { nodes, ranksPerNode: reference.gpusPerServer },
         tokensPerRank: PROBE_TOKENS,
-        experts: deepSeekV3.experts,
+        experts: wholeShares(deepSeekV3.experts, nodes * reference.gpusPerServer),
         topK: deepSeekV3.topK,
         hidden: deepSeekV3.hidden,
         payload: 'fp8',
@@ -92,7 +92,7 @@ export class ExchangeCost {
       {
         topology: { nodes: this.#nodes, ranksPerNode: this.#ranksPerNode },
         tokensPerRank: PROBE_TOKENS,
-        experts: Math.ceil(model.experts / ranks) * ranks,
+        experts: wholeShares(model.experts, ranks),
         topK: model.topK,
         nodeLimit: Math.min(this.#nodes, model.topKGroups),
         hidden: model.hidden,
@@ -163,6 +163,11 @@ function stretch(us: number, start: number, ratio: number): number {
 }
 
 const FP4_SHARE = 0.5 + 1 / 16;
+
+/** The least number of experts, padding included, that ranks share evenly. */
+function wholeShares(experts: number, ranks: number): number {
+  return Math.ceil(experts / ranks) * ranks;
+}
 
 /** Links of an accelerator as the collectives' cost model takes them. */
 export function linksOf(accelerator: StepSetting['accelerator']): ClusterLinks {
