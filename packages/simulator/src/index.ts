@@ -51,3 +51,11 @@ export {
   rankWeights,
 } from './memory/weights.js';
 export { deepSeekV3, ModelConfigFile, ModelShape, modelShapeFromConfig } from './model/model-shape.js';
+export type { Binding } from './plan/binding.js';
+export type { PlanCandidate, PoolEstimate } from './plan/candidate.js';
+export type { FrontierPoint } from './plan/frontier.js';
+export type { Infeasibility } from './plan/infeasible.js';
+export type { Layout, LayoutSpace } from './plan/layouts.js';
+export { type PlanResult, plan } from './plan/plan.js';
+export { type PlanOptions, type PlanProgress, PlanRequest } from './plan/plan-options.js';
+export type { SimulatedCandidate, SimulatedFigures } from './plan/verify.js';
