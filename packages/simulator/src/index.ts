@@ -59,3 +59,17 @@ export type { Layout, LayoutSpace } from './plan/layouts.js';
 export { type PlanResult, plan } from './plan/plan.js';
 export { type PlanOptions, type PlanProgress, PlanRequest } from './plan/plan-options.js';
 export type { SimulatedCandidate, SimulatedFigures } from './plan/verify.js';
+export { type FcfsResult, fcfsQueue } from './sim/fcfs-queue.js';
+export { QuantileSketch } from './sim/quantile-sketch.js';
+export { simulate } from './sim/simulate.js';
+export type { Distribution, PoolResult, SimulateOptions, SimulationResult } from './sim/simulate-options.js';
+export { perfettoTrace, type TimelineEvent } from './sim/timeline.js';
+export { PrefixCache } from './workload/prefix-cache.js';
+export {
+  blankRequest,
+  type RequestSource,
+  requestsOf,
+  type SimulatedRequest,
+} from './workload/request-source.js';
+export { longestLength, meanLength, syntheticRequests } from './workload/synthetic.js';
+export { linesOf, readCsvTrace, readMooncakeTrace } from './workload/traces.js';

@@ -1,9 +1,9 @@
-import { SimulatorError } from '../errors.js';
 import { Accelerator } from '../hardware/accelerator.js';
 import { ModelShape } from '../model/model-shape.js';
 import { Deployment, type Pool } from './deployment.js';
 import { expertImbalance } from './expert-imbalance.js';
 import { LayerCost } from './layer-cost.js';
+import { badConfig, read } from './read.js';
 import type { StepSetting } from './setting.js';
 import type { DecodeLoad, PrefillLoad, StepCost, StepCostModel, StepPart } from './step-cost.js';
 import { stepVolume } from './step-volume.js';
@@ -92,7 +92,7 @@ class StepCosts implements StepCostModel {
     return this.#describe(seconds, load.sequences * this.#width, load.contextTokens, load.sequences);
   }
 
-  prefillSeconds(tokens: number, contextTokens: number, sequences: number): number {
+  prefillSeconds(tokens: number, contextTokens: number, sequences: number, meanTokens = tokens): number {
     if (tokens <= 0) return 0;
     const { model } = this.#setting;
     const layer = this.#layer;
@@ -112,7 +112,7 @@ class StepCosts implements StepCostModel {
     if (!this.#overlaps) {
       parts.attention = attention * model.layers;
       parts.sharedExperts = layer.sharedExperts(tokens, 0) * moeLayers;
-      parts.experts = layer.experts(tokens, 0) * moeLayers;
+      parts.experts = layer.experts(meanTokens, 0) * moeLayers;
       parts.dispatch = layer.exchanges ? layer.dispatch(tokens, 0) * moeLayers : 0;
       parts.combine = layer.exchanges ? layer.combine(tokens, 0) * moeLayers : 0;
       // Engines run shared experts beside dispatch even with a single batch.
@@ -126,7 +126,7 @@ class StepCosts implements StepCostModel {
     const attend =
       layer.attention(sequencesHalf, half / sequencesHalf, 1) + layer.context(pairs / 2 + cut, 1) + gate / 2;
     const shared = layer.sharedExperts(half, 1);
-    const experts = layer.experts(half, 1);
+    const experts = layer.experts(meanTokens / 2, 1);
     const dispatch = layer.dispatch(half, 1);
     const combine = layer.combine(half, 1);
     const windows =
@@ -144,7 +144,7 @@ class StepCosts implements StepCostModel {
     return sum(parts);
   }
 
-  decodeSeconds(sequences: number, contextTokens: number): number {
+  decodeSeconds(sequences: number, contextTokens: number, meanSequences = sequences): number {
     if (sequences <= 0) return 0;
     const { model } = this.#setting;
     const layer = this.#layer;
@@ -164,7 +164,7 @@ class StepCosts implements StepCostModel {
       parts.attention = layer.attention(sequences, length, 0) * model.layers * share;
       parts.gate = layer.gate(tokens) * model.layers * share;
       parts.sharedExperts = layer.sharedExperts(tokens, 0) * moeLayers * share;
-      parts.experts = layer.experts(tokens, 0) * moeLayers * share;
+      parts.experts = layer.experts(meanSequences * width, 0) * moeLayers * share;
       parts.dispatch = layer.exchanges ? layer.dispatch(tokens, 0) * moeLayers * share : 0;
       parts.combine = layer.exchanges ? layer.combine(tokens, 0) * moeLayers * share : 0;
       parts.overlapped = -Math.min(parts.sharedExperts, parts.dispatch);
@@ -174,7 +174,7 @@ class StepCosts implements StepCostModel {
     const attend = layer.attention(sequences / 2, length, 1);
     const gate = layer.gate(half);
     const shared = layer.sharedExperts(half, 1);
-    const experts = layer.experts(half, 1);
+    const experts = layer.experts((meanSequences * width) / 2, 1);
     const dispatch = layer.dispatch(half, 1);
     const combine = layer.combine(half, 1);
     const before = attend * layer.before;
@@ -268,25 +268,4 @@ function checkPool(accelerator: Accelerator, model: ModelShape, pool: Pool): voi
   if (dp > 1 && ep > 1 && ep !== tp * dp && (tp * dp) % ep !== 0) {
     throw badConfig(`expected ep to divide the ${tp * dp} GPUs of a unit, got ${ep}`, ep, 'ep');
   }
-}
-
-/** Parses with a schema, or names the field that is wrong. */
-export function read<T>(
-  schema: { safeParse(value: unknown): { success: true; data: T } | { success: false; error: ReadError } },
-  value: unknown,
-  name: string,
-): T {
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  const issue = result.error.issues[0];
-  const path = [name, ...(issue?.path ?? []).map(String)].join('.');
-  throw badConfig(`expected a valid ${path}: ${issue?.message}`, path, path);
-}
-
-interface ReadError {
-  readonly issues: readonly { readonly path: readonly PropertyKey[]; readonly message: string }[];
-}
-
-function badConfig(message: string, value: unknown, name: string): SimulatorError {
-  return new SimulatorError({ code: 'simulator/bad-config', message, value, remedy: `correct ${name}` });
 }

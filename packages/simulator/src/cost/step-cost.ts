@@ -48,8 +48,11 @@ export interface StepCostModel {
   readonly tokensPerStep: number;
   prefillStep(load: PrefillLoad): StepCost;
   decodeStep(load: DecodeLoad): StepCost;
-  /** Seconds of {@link StepCostModel.prefillStep} without an object: for hot loops. */
-  prefillSeconds(tokens: number, contextTokens: number, sequences: number): number;
-  /** Seconds of {@link StepCostModel.decodeStep} without an object: for hot loops. */
-  decodeSeconds(sequences: number, contextTokens: number): number;
+  /**
+   * Seconds of {@link StepCostModel.prefillStep} without an object: for hot loops. Where ranks differ, the load is the busiest rank's and `meanTokens`
+   * the mean, which experts see.
+   */
+  prefillSeconds(tokens: number, contextTokens: number, sequences: number, meanTokens?: number): number;
+  /** Seconds of {@link StepCostModel.decodeStep} without an object; `meanSequences` as above. */
+  decodeSeconds(sequences: number, contextTokens: number, meanSequences?: number): number;
 }
