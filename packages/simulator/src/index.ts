@@ -64,6 +64,23 @@ export { QuantileSketch } from './sim/quantile-sketch.js';
 export { simulate } from './sim/simulate.js';
 export type { Distribution, PoolResult, SimulateOptions, SimulationResult } from './sim/simulate-options.js';
 export { perfettoTrace, type TimelineEvent } from './sim/timeline.js';
+export {
+  type ServingCost,
+  type ServingCostOptions,
+  servingCost,
+  type TrainingCost,
+  type TrainingCostOptions,
+  trainingCost,
+} from './whatif/cost-of.js';
+export { type HardwareProposal, hardwareProposals, type ProposalDescription } from './whatif/proposals.js';
+export {
+  type WhatIfEffect,
+  type WhatIfOptions,
+  type WhatIfPhase,
+  type WhatIfResult,
+  type WhatIfStep,
+  whatIf,
+} from './whatif/what-if.js';
 export { PrefixCache } from './workload/prefix-cache.js';
 export {
   blankRequest,

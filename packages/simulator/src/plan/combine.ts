@@ -1,14 +1,7 @@
-import {
-  mixedCandidate,
-  type PlanCandidate,
-  type Sized,
-  sizeDecode,
-  sizeMixed,
-  sizePrefill,
-  splitCandidate,
-} from './candidate.js';
+import { type Sized, sizeDecode, sizeMixed, sizePrefill } from './candidate.js';
 import type { PoolOptions } from './capacity.js';
 import type { DecodeOption } from './decode-option.js';
+import { type Draft, mixedDraft, splitDraft } from './draft.js';
 import type { MixedOption } from './mixed-option.js';
 import { type PrefillOption, prefillRate } from './prefill-option.js';
 import type { SearchSpace } from './search-space.js';
@@ -25,21 +18,22 @@ export async function combineForDemand(
   rate: number,
   pools: PoolOptions,
   step: Step,
-): Promise<PlanCandidate[]> {
+): Promise<Draft[]> {
   const { gpus } = search.request;
   const first = fewestGpus(pools.prefill.map((option) => sizePrefill(search, option, rate, gpus)));
   const second = fewestGpus(pools.decode.map((option) => sizeDecode(option, rate, gpus)));
   const whole = fewestGpus(pools.mixed.map((option) => sizeMixed(search, option, rate, gpus)));
-  const candidates: PlanCandidate[] = [];
+  const drafts: Draft[] = [];
   for (const [index, one] of first.entries()) {
     for (const other of second)
       if (one.units * one.option.gpus + other.units * other.option.gpus <= gpus)
-        candidates.push(splitCandidate(search, rate, one, other));
+        drafts.push(splitDraft(search, rate, one, other));
     await step(index + 1, first.length);
   }
-  for (const one of whole) candidates.push(mixedCandidate(search, rate, one));
-  return candidates.sort(
-    (a, b) => a.gpus - b.gpus || b.requestsPerSecond - a.requestsPerSecond || a.ttftSeconds - b.ttftSeconds,
+  for (const one of whole) drafts.push(mixedDraft(search, rate, one));
+  return drafts.sort(
+    ({ candidate: a }, { candidate: b }) =>
+      a.gpus - b.gpus || b.requestsPerSecond - a.requestsPerSecond || a.ttftSeconds - b.ttftSeconds,
   );
 }
 
@@ -49,7 +43,7 @@ export async function combineForCluster(
   rate: number,
   pools: PoolOptions,
   step: Step,
-): Promise<PlanCandidate[]> {
+): Promise<Draft[]> {
   const { request, traffic } = search;
   const { gpus, slo } = request;
   const first = new Set<PrefillOption>();
@@ -67,7 +61,7 @@ export async function combineForCluster(
     ))
       whole.add(option);
   }
-  const candidates: PlanCandidate[] = [];
+  const drafts: Draft[] = [];
   let done = 0;
   for (const one of first) {
     const most = Math.floor((gpus - 1) / one.gpus);
@@ -76,8 +70,8 @@ export async function combineForCluster(
       const split = bestSplit(gpus, one, rates, other);
       if (split === undefined) continue;
       const { units, others, served } = split;
-      candidates.push(
-        splitCandidate(
+      drafts.push(
+        splitDraft(
           search,
           served,
           { option: one, units, rate: rates[units - 1]! },
@@ -91,11 +85,11 @@ export async function combineForCluster(
     const units = Math.floor(gpus / option.gpus);
     const served = mostOfMixed(search, option, units);
     if (served > 0)
-      candidates.push(
-        mixedCandidate(search, served, { option, units, rate: units * option.requestsPerSecond }),
-      );
+      drafts.push(mixedDraft(search, served, { option, units, rate: units * option.requestsPerSecond }));
   }
-  return candidates.sort((a, b) => b.requestsPerSecond - a.requestsPerSecond || a.gpus - b.gpus);
+  return drafts.sort(
+    ({ candidate: a }, { candidate: b }) => b.requestsPerSecond - a.requestsPerSecond || a.gpus - b.gpus,
+  );
 }
 
 /** How many of the GPUs prefill: the split at which both pools serve most, with the fewest units for it. */

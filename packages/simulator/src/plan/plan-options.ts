@@ -38,7 +38,7 @@ export interface PlanProgress {
 }
 
 /** Options of {@link plan}: the request, and how to search. */
-export interface PlanOptions extends Omit<z.input<typeof PlanRequest>, never> {
+export interface PlanOptions extends z.input<typeof PlanRequest> {
   readonly space?: {
     readonly prefill?: LayoutSpace;
     readonly decode?: LayoutSpace;
@@ -48,7 +48,7 @@ export interface PlanOptions extends Omit<z.input<typeof PlanRequest>, never> {
   readonly keep?: number;
   /** Best candidates that are simulated event by event; default 3. */
   readonly simulate?: number;
-  /** Requests of each simulation; default 2,000. */
+  /** Requests of each simulation; default: enough to fill the batches, 2,000 to 40,000. */
   readonly simulatedRequests?: number;
   /** Seed of the simulations; default 1. */
   readonly seed?: number;

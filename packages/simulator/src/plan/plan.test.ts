@@ -174,6 +174,23 @@ describe('plan', () => {
   });
 });
 
+describe('simulation of the best', () => {
+  it('confirms a plan, and mends what breaks', async () => {
+    const result = await plan(
+      request({ goal: 'cluster', gpus: 48, keep: 4, simulate: 2, simulatedRequests: 3000 }),
+    );
+    check(result);
+    const simulated = result.candidates.filter((candidate) => candidate.simulated !== null);
+    expect(simulated).toHaveLength(2);
+    for (const { simulated: figures } of simulated) {
+      expect(figures!.requests).toBe(3000);
+      expect(figures!.goodputShare).toBeGreaterThanOrEqual(0);
+      if (figures!.keepsSlo) expect(figures!.tpotSeconds.p90).toBeLessThanOrEqual(0.0601);
+    }
+    expect(result.candidates[0]!.simulated?.keepsSlo ?? true).toBe(true);
+  });
+});
+
 describe('what cannot be met comes with what can', () => {
   it('too few GPUs for the weights', async () => {
     const { reason, nearest } = await failure(request({ gpus: 8 }));

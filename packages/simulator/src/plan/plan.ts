@@ -1,7 +1,7 @@
 import { SimulatorError } from '../errors.js';
-import type { PlanCandidate } from './candidate.js';
 import { cheapest, mostRate, type PoolOptions } from './capacity.js';
 import { combineForCluster, combineForDemand } from './combine.js';
+import type { Draft } from './draft.js';
 import { type FrontierPoint, frontier } from './frontier.js';
 import { infeasible } from './infeasible.js';
 import { type PlanOptions, type PlanRequest, readRequest } from './plan-options.js';
@@ -80,7 +80,7 @@ export async function plan(options: PlanOptions): Promise<PlanResult> {
     decode: [...decode, ...slower.flatMap((share) => search.decode(share * request.slo.tpotSeconds))],
   };
   const combine = request.goal === 'demand' ? combineForDemand : combineForCluster;
-  const candidates = await combine(search, rate, all, (done, total) => {
+  const drafts = await combine(search, rate, all, (done, total) => {
     onProgress?.({ stage: 'combinations', done, total });
     return pause();
   });
@@ -88,13 +88,13 @@ export async function plan(options: PlanOptions): Promise<PlanResult> {
     schemaVersion: 1,
     request,
     requestsPerSecond: rate,
-    candidates: await verifyCandidates(request, distinct(candidates).slice(0, keep), options, pause),
+    candidates: await verifyCandidates(search, distinct(drafts).slice(0, keep), options, pause),
     frontier: frontier(search),
     searched: {
       layouts: search.layoutCount,
       prefillOptions: search.prefill.length,
       decodeOptions: all.decode.length + all.mixed.length,
-      combinations: candidates.length,
+      combinations: drafts.length,
       tooLarge: search.rejected.memory + search.rejected.prompts,
     },
   };
@@ -110,9 +110,10 @@ function demandOf(search: SearchSpace, pools: PoolOptions): number {
 }
 
 /** One candidate of each layout: variations of its limits would crowd out alternatives. */
-function distinct(candidates: readonly PlanCandidate[]): PlanCandidate[] {
+function distinct(drafts: readonly Draft[]): Draft[] {
   const seen = new Set<string>();
-  return candidates.filter(({ deployment: { prefill, decode } }) => {
+  return drafts.filter(({ candidate }) => {
+    const { prefill, decode } = candidate.deployment;
     const key = [prefill, decode].map((pool) => (pool === null ? '-' : `${pool.tp}/${pool.ep}`)).join('|');
     if (seen.has(key)) return false;
     seen.add(key);

@@ -1,14 +1,22 @@
+import { simulate } from '../sim/simulate.js';
+import type { SimulationResult } from '../sim/simulate-options.js';
 import type { PlanCandidate } from './candidate.js';
-import type { PlanOptions, PlanRequest } from './plan-options.js';
+import type { Draft } from './draft.js';
+import type { PlanOptions } from './plan-options.js';
+import type { SearchSpace } from './search-space.js';
 
-/** What an event simulation of a candidate saw. */
+/** What an event simulation of a candidate saw, at the rate that it is planned for. */
 export interface SimulatedFigures {
   readonly requests: number;
-  readonly ttftSeconds: number;
-  readonly tpotSeconds: number;
+  readonly durationSeconds: number;
+  readonly ttftSeconds: SimulationResult['ttftSeconds'];
+  readonly tpotSeconds: SimulationResult['tpotSeconds'];
   /** Share of the requests that kept both times. */
-  readonly attainment: number;
+  readonly goodputShare: number;
   readonly keepsSlo: boolean;
+  readonly utilisation: { readonly prefill: number; readonly decode: number };
+  /** Times that the plan was corrected, by a unit or a lower rate, because a simulation broke the SLO. */
+  readonly corrections: number;
 }
 
 /** A candidate with its simulation, if it had one. */
@@ -16,13 +24,92 @@ export interface SimulatedCandidate extends PlanCandidate {
   readonly simulated: SimulatedFigures | null;
 }
 
-/** Simulates the best candidates, and moves those that break the SLO behind the others. */
+/** Corrections of one candidate. */
+const mostCorrections = 3;
+/** What is left of the rate of a full cluster after a correction. */
+const lowerRate = 0.92;
+const defaultRequests = { least: 2000, most: 40_000 };
+
+/**
+ * Simulates the best candidates. Where the SLO breaks, a demand gets another unit of the pool at fault, a cluster is promised less;
+ * those that cannot be mended go behind the others.
+ */
 export async function verifyCandidates(
-  _request: PlanRequest,
-  candidates: readonly PlanCandidate[],
-  _options: PlanOptions,
+  search: SearchSpace,
+  drafts: readonly Draft[],
+  options: PlanOptions,
   pause: () => Promise<void>,
 ): Promise<SimulatedCandidate[]> {
-  await pause();
-  return candidates.map((candidate) => ({ ...candidate, simulated: null }));
+  const count = Math.min(drafts.length, options.simulate ?? 3);
+  const seen: SimulatedCandidate[] = [];
+  for (const [index, draft] of drafts.slice(0, count).entries()) {
+    options.onProgress?.({ stage: 'simulation', done: index, total: count });
+    await pause();
+    seen.push(await verify(search, draft, options));
+  }
+  if (count > 0) options.onProgress?.({ stage: 'simulation', done: count, total: count });
+  const rest = drafts.slice(count).map(({ candidate }) => ({ ...candidate, simulated: null }));
+  const order = (a: SimulatedCandidate, b: SimulatedCandidate) =>
+    search.request.goal === 'demand'
+      ? a.gpus - b.gpus
+      : b.plannedRequestsPerSecond - a.plannedRequestsPerSecond;
+  const kept = seen.filter(({ simulated }) => simulated?.keepsSlo === true).sort(order);
+  const broken = seen.filter(({ simulated }) => simulated?.keepsSlo !== true);
+  return [...kept, ...rest, ...broken];
+}
+
+async function verify(search: SearchSpace, draft: Draft, options: PlanOptions): Promise<SimulatedCandidate> {
+  const { request } = search;
+  let current = draft;
+  for (let corrections = 0; ; corrections++) {
+    const { candidate } = current;
+    const result = await run(search, candidate, options);
+    const simulated = figures(result, corrections);
+    if (simulated.keepsSlo || corrections === mostCorrections) return { ...candidate, simulated };
+    const next = corrected(current, result, request.goal);
+    if (next.candidate.gpus > request.gpus) return { ...candidate, simulated };
+    current = next;
+  }
+
+  function corrected(from: Draft, result: SimulationResult, goal: 'demand' | 'cluster'): Draft {
+    const rate = from.candidate.plannedRequestsPerSecond;
+    if (goal === 'cluster') return from.resize({ prefill: 0, decode: 0 }, lowerRate * rate);
+    const late = result.ttftSeconds.p90 > request.slo.ttftSeconds;
+    const slow = result.tpotSeconds.p90 > request.slo.tpotSeconds || !late;
+    return from.resize({ prefill: late ? 1 : 0, decode: slow ? 1 : 0 }, rate);
+  }
+}
+
+function run(search: SearchSpace, candidate: PlanCandidate, options: PlanOptions): Promise<SimulationResult> {
+  const { request, traffic } = search;
+  const { accelerator, model, workload, slo } = request;
+  const rate = candidate.plannedRequestsPerSecond;
+  // Long enough to fill the batches and to stay full as long again.
+  const lifetime = candidate.ttftSeconds + traffic.outputMean * candidate.tpotSeconds;
+  const enough = Math.ceil(2.5 * rate * lifetime);
+  const requestCount =
+    options.simulatedRequests ?? Math.min(defaultRequests.most, Math.max(defaultRequests.least, enough));
+  return simulate({
+    accelerator,
+    model,
+    deployment: candidate.deployment,
+    workload: { ...workload, requestsPerSecond: rate },
+    slo,
+    requestCount,
+    seed: options.seed ?? 1,
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+  });
+}
+
+function figures(result: SimulationResult, corrections: number): SimulatedFigures {
+  return {
+    requests: result.arrived,
+    durationSeconds: result.durationSeconds,
+    ttftSeconds: result.ttftSeconds,
+    tpotSeconds: result.tpotSeconds,
+    goodputShare: result.goodput?.share ?? 0,
+    keepsSlo: result.meetsSlo === true,
+    utilisation: { prefill: result.prefill.utilisation, decode: result.decode.utilisation },
+    corrections,
+  };
 }
