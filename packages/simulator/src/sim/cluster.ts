@@ -18,6 +18,7 @@ export interface ClusterOptions {
   readonly prefixBlockTokens: number;
   readonly slo: { ttftSeconds: number; tpotSeconds: number } | undefined;
   readonly timelineSteps: number;
+  readonly singleSteps: boolean;
   /** Whether requests come when others are answered. */
   readonly closed: boolean;
   /** Called when a request has its last token: closed traffic sends the next one. */
@@ -61,12 +62,12 @@ export class Cluster implements UnitEvents {
   readonly #minimumPrefillUs: number;
 
   constructor(options: ClusterOptions) {
-    const { deployment, prefillLimits, decodeLimits, costs } = options;
+    const { deployment, prefillLimits, decodeLimits, costs, singleSteps } = options;
     this.#options = options;
     const { prefill, decode } = deployment;
     const build = (pool: Pool, role: Unit['role'], limits: RankLimits): Unit[] =>
       Array.from({ length: pool.units }, () => {
-        const setting = { role, ranks: pool.dp, limits, costs };
+        const setting = { role, ranks: pool.dp, limits, costs, singleSteps };
         const unit = new Unit(this.#units.length, setting, this.requests, this);
         this.#units.push(unit);
         return unit;

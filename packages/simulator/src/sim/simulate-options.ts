@@ -33,6 +33,8 @@ export interface SimulateOptions {
   costs?: { prefill: StepCostModel; decode: StepCostModel };
   /** Steps to record for a timeline; default 0. */
   timelineSteps?: number;
+  /** Plan every decode step by itself instead of fusing equal ones: slow, and the same but for rounding. Default false. */
+  singleSteps?: boolean;
   signal?: AbortSignal;
   onProgress?: (progress: { arrived: number; finished: number; timeSeconds: number }) => void;
 }

@@ -76,7 +76,7 @@ class Run {
       maxWaiting = 4096,
       prefixCacheBlocks = Number.POSITIVE_INFINITY,
     } = options;
-    const { prefixBlockTokens = 512, timelineSteps = 0 } = options;
+    const { prefixBlockTokens = 512, timelineSteps = 0, singleSteps = false } = options;
     integerFrom(1, 'maxWaiting', maxWaiting);
     integerFrom(2, 'maxContextTokens', maxContextTokens);
     integerFrom(1, 'prefixBlockTokens', prefixBlockTokens);
@@ -104,6 +104,7 @@ class Run {
       prefixBlockTokens,
       slo: this.#slo,
       timelineSteps,
+      singleSteps,
       closed: this.#closedUsers() > 0,
       onFinished: () => {
         this.#ready++;

@@ -22,6 +22,7 @@ export interface UnitCosts {
 }
 
 const MAX_STEPS = 1 << 30;
+const HALF_MICROSECOND = 5e-7;
 
 /** What a unit did. */
 export interface UnitStats {
@@ -50,6 +51,7 @@ export class Unit {
   lastPrefillTokens = 0;
   lastStartUs = 0;
   readonly #costs: UnitCosts;
+  readonly #singleSteps: boolean;
   readonly #events: UnitEvents;
   readonly #pool: RequestPool;
   /** Steps that the running event stands for. */
@@ -57,7 +59,7 @@ export class Unit {
 
   constructor(
     index: number,
-    options: { role: RankRole; ranks: number; limits: RankLimits; costs: UnitCosts },
+    options: { role: RankRole; ranks: number; limits: RankLimits; costs: UnitCosts; singleSteps: boolean },
     pool: RequestPool,
     events: UnitEvents,
   ) {
@@ -65,6 +67,7 @@ export class Unit {
     this.role = options.role;
     this.ranks = Array.from({ length: options.ranks }, () => new Rank(options.role, options.limits));
     this.#costs = options.costs;
+    this.#singleSteps = options.singleSteps;
     this.#events = events;
     this.#pool = pool;
   }
@@ -139,6 +142,7 @@ export class Unit {
     let decodeMost = 0;
     let decodeTotal = 0;
     let contextMost = 0;
+    let growth = 0;
     for (let r = 0; r < this.ranks.length; r++) {
       const rank = this.ranks[r]!;
       const plan = rank.running;
@@ -149,7 +153,10 @@ export class Unit {
       }
       decodeTotal += plan.decodeSequences;
       if (plan.decodeSequences > decodeMost) decodeMost = plan.decodeSequences;
-      if (rank.context > contextMost) contextMost = rank.context;
+      if (rank.context > contextMost || (rank.context === contextMost && plan.decodeSequences > growth)) {
+        contextMost = rank.context;
+        growth = plan.decodeSequences;
+      }
     }
     const ranks = this.ranks.length;
     let seconds = 0;
@@ -167,11 +174,20 @@ export class Unit {
       const { decode } = this.#costs;
       const one = decode.decodeSeconds(decodeMost, contextMost, mean) / decode.tokensPerStep;
       if (prefill === undefined && most > 1) {
-        steps = Math.max(1, Math.min(most, Math.floor(horizonSeconds / one) + 1));
+        steps = Math.min(most, this.#stepsUntilOvertaken(contextMost, growth));
+        // Steps grow with the context: the last one must still begin before the horizon.
+        let low = 1;
+        while (low < steps) {
+          const middle = low + Math.ceil((steps - low) / 2);
+          const before = decode.decodeSeconds(decodeMost, contextMost + (middle - 2) * growth, mean);
+          const begin = ((middle - 1) * (one + before / decode.tokensPerStep)) / 2;
+          if (begin < horizonSeconds - HALF_MICROSECOND) low = middle;
+          else steps = middle - 1;
+        }
       }
       let each = one;
       if (steps > 1) {
-        const grown = contextMost + (steps - 1) * decodeMost;
+        const grown = contextMost + (steps - 1) * growth;
         each = (one + decode.decodeSeconds(decodeMost, grown, mean) / decode.tokensPerStep) / 2;
       }
       seconds += steps * each;
@@ -183,6 +199,17 @@ export class Unit {
     this.lastSequences = decodeTotal;
     this.lastPrefillTokens = prefillTotal;
     return seconds;
+  }
+
+  /** Steps until another rank attends to more than the one that does now: its context grows by its sequences with every step. */
+  #stepsUntilOvertaken(context: number, growth: number): number {
+    let steps = MAX_STEPS;
+    for (let r = 0; r < this.ranks.length; r++) {
+      const rank = this.ranks[r]!;
+      const faster = (rank.running?.decodeSequences ?? 0) - growth;
+      if (faster > 0) steps = Math.min(steps, Math.floor((context - rank.context) / faster) + 1);
+    }
+    return steps;
   }
 
   /** Plans and starts the next compute step of a rank, and sums up its load. */
@@ -212,7 +239,10 @@ export class Unit {
     }
     rank.context = context;
     rank.fewestLeft = plan.prefillTokens > 0 ? 1 : fewest;
-    rank.due = rank.fewestLeft > 1 ? Math.max(1, Math.min(fewest, rank.scheduler.steadySteps())) : 1;
+    rank.due =
+      rank.fewestLeft > 1 && !this.#singleSteps
+        ? Math.max(1, Math.min(fewest, rank.scheduler.steadySteps()))
+        : 1;
   }
 
   /** Makes a rank's plan stand for the steps it has run, before anything about the rank changes; it ends with them. */
