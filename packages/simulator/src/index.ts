@@ -59,6 +59,8 @@ export type { Layout, LayoutSpace } from './plan/layouts.js';
 export { type PlanResult, plan } from './plan/plan.js';
 export { type PlanOptions, type PlanProgress, PlanRequest } from './plan/plan-options.js';
 export type { SimulatedCandidate, SimulatedFigures } from './plan/verify.js';
+export { planHtml } from './report/plan-html.js';
+export { type SimulationReport, simulationHtml } from './report/simulation-html.js';
 export { type FcfsResult, fcfsQueue } from './sim/fcfs-queue.js';
 export { QuantileSketch } from './sim/quantile-sketch.js';
 export { simulate } from './sim/simulate.js';
