@@ -16,23 +16,11 @@ function pieceOf(sequences: number, traffic: Traffic, tokensPerStep: number): nu
   return (sequences * tokensPerStep * traffic.newMean) / traffic.outputMean;
 }
 
-/**
- * Seconds of a step that decodes `sequences` and computes `tokens` of prompts. Both pass through the layers together: weights are
- * read and kernels started once, which the decode step has paid already.
- */
-function stepSeconds(
-  cost: StepCostModel,
-  prefillCost: StepCostModel,
-  traffic: Traffic,
-  sequences: number,
-  tokens: number,
-): number {
-  const decode = cost.decodeSeconds(sequences, sequences * traffic.contextMean);
-  if (tokens < 1) return decode;
+/** Seconds of a step with `tokens` of prompts. */
+function prefillSeconds(cost: StepCostModel, traffic: Traffic, tokens: number): number {
   const prompts = Math.max(1, tokens / traffic.newMean);
   const before = traffic.cachedMean + Math.max(0, traffic.newMean - tokens) / 2;
-  const prefill = prefillCost.prefillSeconds(tokens, prompts * before, prompts);
-  return decode + Math.max(0, prefill - prefillCost.prefillSeconds(1, 0, 1));
+  return cost.prefillSeconds(tokens, prompts * before, prompts);
 }
 
 /** The largest batch of a unit that prefills too; `base` is its batch without prefill. */
@@ -45,8 +33,13 @@ export function mixedOption(
 ): MixedOption | undefined {
   const { cost, pool } = base;
   const tokensPerStep = cost.tokensPerStep;
-  const seconds = (sequences: number) =>
-    stepSeconds(cost, prefillCost, traffic, sequences, pieceOf(sequences, traffic, tokensPerStep));
+  // Prompts are computed between decode steps, one or more at a time: every decode step bears its share of them.
+  const seconds = (sequences: number) => {
+    const tokens = pieceOf(sequences, traffic, tokensPerStep);
+    const together = Math.min(pieceTokens, Math.max(tokens, traffic.newMean));
+    const decode = cost.decodeSeconds(sequences, sequences * traffic.contextMean);
+    return decode + (tokens / together) * prefillSeconds(prefillCost, traffic, together);
+  };
   const ok = (sequences: number) =>
     seconds(sequences) / tokensPerStep <= tpotSeconds &&
     pieceOf(sequences, traffic, tokensPerStep) <= pieceTokens;
@@ -89,7 +82,10 @@ export function mixedTtftSeconds(
   const peak = rate * (traffic.burst?.factor ?? 1);
   const capacity = units * option.requestsPerSecond;
   if (rate > capacity) return Number.POSITIVE_INFINITY;
-  const full = stepSeconds(cost, prefillCost, traffic, pool.maxSequencesPerRank, pieceTokens);
+  const sequences = pool.maxSequencesPerRank;
+  const full =
+    cost.decodeSeconds(sequences, sequences * traffic.contextMean) +
+    prefillSeconds(prefillCost, traffic, pieceTokens);
   const pieces = Math.ceil(traffic.newAtQuantile / pieceTokens);
   const wait = waitQuantileSeconds(
     {

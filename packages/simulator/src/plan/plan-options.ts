@@ -46,7 +46,7 @@ export interface PlanOptions extends z.input<typeof PlanRequest> {
   };
   /** Candidates that are returned; default 10. */
   readonly keep?: number;
-  /** Best candidates that are simulated event by event; default 3. */
+  /** How many candidates a simulation by events shall confirm; default 3, 0 for estimates alone. */
   readonly simulate?: number;
   /** Requests of each simulation; default: enough to fill the batches, 2,000 to 40,000. */
   readonly simulatedRequests?: number;

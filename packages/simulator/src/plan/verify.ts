@@ -31,8 +31,8 @@ const lowerRate = 0.92;
 const defaultRequests = { least: 2000, most: 40_000 };
 
 /**
- * Simulates the best candidates. Where the SLO breaks, a demand gets another unit of the pool at fault, a cluster is promised less;
- * those that cannot be mended go behind the others.
+ * Simulates candidates, the best first, until enough of them keep the SLO. Where it breaks, a demand gets another unit of the pool at
+ * fault and a cluster is promised less; those that cannot be mended go behind the others.
  */
 export async function verifyCandidates(
   search: SearchSpace,
@@ -40,21 +40,24 @@ export async function verifyCandidates(
   options: PlanOptions,
   pause: () => Promise<void>,
 ): Promise<SimulatedCandidate[]> {
-  const count = Math.min(drafts.length, options.simulate ?? 3);
-  const seen: SimulatedCandidate[] = [];
-  for (const [index, draft] of drafts.slice(0, count).entries()) {
-    options.onProgress?.({ stage: 'simulation', done: index, total: count });
+  const wanted = Math.min(drafts.length, options.simulate ?? 3);
+  const most = wanted === 0 ? 0 : Math.min(drafts.length, 2 * wanted + 1);
+  const kept: SimulatedCandidate[] = [];
+  const broken: SimulatedCandidate[] = [];
+  let tried = 0;
+  while (kept.length < wanted && tried < most) {
+    options.onProgress?.({ stage: 'simulation', done: kept.length, total: wanted });
     await pause();
-    seen.push(await verify(search, draft, options));
+    const seen = await verify(search, drafts[tried++]!, options);
+    (seen.simulated?.keepsSlo === true ? kept : broken).push(seen);
   }
-  if (count > 0) options.onProgress?.({ stage: 'simulation', done: count, total: count });
-  const rest = drafts.slice(count).map(({ candidate }) => ({ ...candidate, simulated: null }));
-  const order = (a: SimulatedCandidate, b: SimulatedCandidate) =>
+  if (wanted > 0) options.onProgress?.({ stage: 'simulation', done: wanted, total: wanted });
+  const rest = drafts.slice(tried).map(({ candidate }) => ({ ...candidate, simulated: null }));
+  kept.sort((a, b) =>
     search.request.goal === 'demand'
       ? a.gpus - b.gpus
-      : b.plannedRequestsPerSecond - a.plannedRequestsPerSecond;
-  const kept = seen.filter(({ simulated }) => simulated?.keepsSlo === true).sort(order);
-  const broken = seen.filter(({ simulated }) => simulated?.keepsSlo !== true);
+      : b.plannedRequestsPerSecond - a.plannedRequestsPerSecond,
+  );
   return [...kept, ...rest, ...broken];
 }
 
