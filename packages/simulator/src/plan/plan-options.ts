@@ -42,7 +42,10 @@ export interface PlanOptions extends z.input<typeof PlanRequest> {
   readonly space?: {
     readonly prefill?: LayoutSpace;
     readonly decode?: LayoutSpace;
+    /** Most new tokens of a rank in a prefill step that are tried; default 2,048 to 32,768. */
     readonly prefillTokens?: readonly number[];
+    /** Whether one pool may prefill and decode; default true. */
+    readonly mixed?: boolean;
   };
   /** Candidates that are returned; default 10. */
   readonly keep?: number;

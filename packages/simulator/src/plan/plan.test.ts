@@ -8,7 +8,7 @@ import { deepSeekV3 } from '../model/model-shape.js';
 import { type FrontierPoint, pareto } from './frontier.js';
 import type { Infeasibility } from './infeasible.js';
 import { type PlanResult, plan } from './plan.js';
-import type { PlanOptions } from './plan-options.js';
+import { type PlanOptions, readRequest } from './plan-options.js';
 
 const workload: Workload = {
   requestsPerSecond: 60,
@@ -262,5 +262,30 @@ describe('bad requests', () => {
       code: 'simulator/bad-config',
       message: expect.stringContaining(field) as string,
     });
+  });
+
+  it('refuse any value that does not belong with a typed error, or read it', () => {
+    const fields = [
+      'accelerator',
+      'model',
+      'workload',
+      'slo',
+      'gpus',
+      'goal',
+      'precision',
+      'mtp',
+      'skew',
+      'blockSizeTokens',
+    ];
+    fc.assert(
+      fc.property(fc.constantFrom(...fields), fc.anything(), (field, value) => {
+        try {
+          readRequest({ ...request(), [field]: value });
+        } catch (error) {
+          expect(SimulatorError.isInstance(error) && error.code).toBe('simulator/bad-config');
+        }
+      }),
+      { seed: 12, numRuns: 500 },
+    );
   });
 });

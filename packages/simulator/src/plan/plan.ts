@@ -71,7 +71,7 @@ export async function plan(options: PlanOptions): Promise<PlanResult> {
   const pools: PoolOptions = {
     prefill: search.prefill,
     decode,
-    mixed: search.mixed(request.slo.tpotSeconds),
+    mixed: space.mixed === false ? [] : search.mixed(request.slo.tpotSeconds),
   };
   const rate = request.goal === 'demand' ? demandOf(search, pools) : mostRate(search, pools);
   if (rate === 0 || cheapest(search, rate, pools) > request.gpus) throw infeasible(search, pools, rate);

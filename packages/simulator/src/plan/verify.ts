@@ -68,7 +68,14 @@ async function verify(search: SearchSpace, draft: Draft, options: PlanOptions): 
     const { candidate } = current;
     const result = await run(search, candidate, options);
     const simulated = figures(result, corrections);
-    if (simulated.keepsSlo || corrections === mostCorrections) return { ...candidate, simulated };
+    if (simulated.keepsSlo || corrections === mostCorrections) {
+      // A cluster that broke at the estimated rate is not promised it.
+      const most =
+        request.goal === 'cluster' && corrections > 0
+          ? candidate.plannedRequestsPerSecond
+          : candidate.requestsPerSecond;
+      return { ...candidate, requestsPerSecond: most, simulated };
+    }
     const next = corrected(current, result, request.goal);
     if (next.candidate.gpus > request.gpus) return { ...candidate, simulated };
     current = next;

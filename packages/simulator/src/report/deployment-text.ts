@@ -26,7 +26,7 @@ export function lengthsInWords(lengths: Lengths): string {
 }
 
 /** A pool as a sentence. */
-export function poolInWords({ role, pool, memory, stepSeconds, utilisation }: PoolEstimate): string {
+export function poolInWords({ role, pool, memory, stepSeconds, utilisation, binding }: PoolEstimate): string {
   const gpus = gpusPerUnit(pool);
   const servers = gpus / pool.gpusPerNode;
   const where = servers >= 1 ? `${count(gpus, 'GPU')} in ${count(servers, 'server')}` : count(gpus, 'GPU');
@@ -39,5 +39,5 @@ export function poolInWords({ role, pool, memory, stepSeconds, utilisation }: Po
       ? `up to ${short(pool.maxTokensPerRank)} prompt tokens of a rank in a step of ${duration(stepSeconds)}`
       : `up to ${count(pool.maxSequencesPerRank, 'sequence')} of a rank in a step of ${duration(stepSeconds)}`;
   const overlap = pool.overlap.enabled ? ', two micro-batches overlapped' : '';
-  return `${role}: ${count(pool.units, 'unit')} of ${where}, ${layoutName(pool)}, ${experts}; ${limit}${overlap}; ${Math.round(100 * utilisation)}% in use.`;
+  return `${role}: ${count(pool.units, 'unit')} of ${where}, ${layoutName(pool)}, ${experts}; ${limit}${overlap}; ${Math.round(100 * utilisation)}% in use. What binds: ${binding.text}.`;
 }

@@ -41,7 +41,11 @@ export function planHtml(result: PlanResult, options: { readonly whatIf?: WhatIf
         'The best pools at each speed, GPUs of prefill counted. Hover a point for its layout; hollow points miss the objective.',
         frontierPlot(result),
       ),
-      section('Alternatives', 'One of each layout, the best first.', alternatives(candidates)),
+      section(
+        'Alternatives',
+        'One of each layout, the best first. Figures are estimates except where a simulation confirmed them; those come first.',
+        alternatives(candidates),
+      ),
       ...(options.whatIf === undefined ? [] : [proposals(options.whatIf)]),
       section('What this rests on', '', assumptions(result)),
     ].join('\n'),
@@ -74,39 +78,29 @@ function headline(best: SimulatedCandidate): string {
 
 function recommended(best: SimulatedCandidate): string {
   const sentences = best.pools.map((estimate) => `<li>${escapeHtml(poolInWords(estimate))}</li>`).join('');
-  const rows = best.pools.map(
-    ({ role, pool, gpus, stepSeconds, tokensPerSecondPerServer, utilisation, binding }) => [
-      role,
-      `${pool.units} x ${gpusPerUnit(pool)} = ${gpus}`,
-      layoutName(pool),
-      String(pool.redundantExperts),
-      String(pool.maxTokensPerRank),
-      String(pool.maxSequencesPerRank),
-      duration(stepSeconds),
-      short(tokensPerSecondPerServer),
-      percent(utilisation),
-      binding.text,
-    ],
-  );
-  return section(
-    'Recommended deployment',
-    '',
-    `<ul>${sentences}</ul>${table(
-      [
-        'pool',
-        'GPUs',
-        'layout',
-        'redundant experts',
-        'tokens/step',
-        'sequences',
-        'full step',
-        'tokens/s/server',
-        'in use',
-        '<what binds',
-      ],
-      rows,
-    )}`,
-  );
+  const rows = best.pools.map(({ role, pool, gpus, stepSeconds, tokensPerSecondPerServer, utilisation }) => [
+    role,
+    `${pool.units} x ${gpusPerUnit(pool)} = ${gpus}`,
+    layoutName(pool),
+    String(pool.redundantExperts),
+    short(pool.maxTokensPerRank),
+    String(pool.maxSequencesPerRank),
+    duration(stepSeconds),
+    short(tokensPerSecondPerServer),
+    percent(utilisation),
+  ]);
+  const titles = [
+    'pool',
+    'GPUs',
+    'layout',
+    'redundant experts',
+    'tokens/step',
+    'sequences',
+    'full step',
+    'tokens/s/server',
+    'in use',
+  ];
+  return section('Recommended deployment', '', `<ul>${sentences}</ul>${table(titles, rows)}`);
 }
 
 /** Parts of a step by what they are for; what runs beside something else is taken off communication first. */

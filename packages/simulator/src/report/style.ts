@@ -13,14 +13,14 @@ p{margin:.2em 0 .6em}
 ul{margin:.2em 0;padding-left:1.2em}
 .quiet{color:var(--quiet)}
 section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:16px;margin-top:16px}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin-top:16px}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(130px,1fr));gap:12px;margin-top:16px}
 .tiles div{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 14px}
 .tiles b{display:block;font-size:1.25rem;font-weight:600;white-space:nowrap;font-variant-numeric:tabular-nums}
 .tiles span{color:var(--quiet);font-size:.85rem}
 .good{color:var(--good)}.bad{color:var(--bad)}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-th,td{padding:5px 10px;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
+th,td{padding:5px 8px;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
 th:first-child,td:first-child{text-align:left}
 td.words,th.words{text-align:left;white-space:normal;min-width:16em}
 th{color:var(--quiet);font-weight:500;font-size:.85rem}
