@@ -44,6 +44,7 @@ export class QuantileSketch {
   quantile(q: number): number {
     if (this.#count === 0) return 0;
     const rank = q * (this.#count - 1);
+    if (rank >= this.#count - 1) return this.#maximum;
     let seen = this.#zeros;
     if (seen > rank) return Math.max(0, this.#minimum);
     for (let bucket = 0; bucket < BUCKETS; bucket++) {

@@ -1,5 +1,5 @@
 import { createStepCostModel } from '../cost/create-step-cost-model.js';
-import { Deployment, gpusOfPool, type Pool, Slo, Workload } from '../cost/deployment.js';
+import { Deployment, Slo, Workload } from '../cost/deployment.js';
 import { badConfig, read } from '../cost/read.js';
 import { SimulatorError } from '../errors.js';
 import { Accelerator } from '../hardware/accelerator.js';
@@ -10,9 +10,8 @@ import { blankRequest, type RequestSource } from '../workload/request-source.js'
 import { syntheticRequests } from '../workload/synthetic.js';
 import { Cluster } from './cluster.js';
 import { rankLimits } from './limits.js';
-import type { QuantileSketch } from './quantile-sketch.js';
-import type { Distribution, PoolResult, SimulateOptions, SimulationResult } from './simulate-options.js';
-import type { Unit } from './unit.js';
+import { distribution, poolResult } from './results.js';
+import type { SimulateOptions, SimulationResult } from './simulate-options.js';
 
 /** Events between two looks at the abort signal. */
 const EVENTS_PER_SLICE = 20_000;
@@ -253,51 +252,6 @@ class Run {
     this.#arrived++;
     return this.#cluster.arrive(this.#request, nowUs);
   }
-}
-
-function poolResult(pool: Pool, units: readonly Unit[], durationUs: number): PoolResult {
-  let busyUs = 0;
-  let steps = 0;
-  let prefillTokens = 0;
-  let decodeTokens = 0;
-  let busiest = 0;
-  let peakKvShare = 0;
-  let preemptions = 0;
-  for (const { ranks, stats } of units) {
-    busyUs += stats.busyUs;
-    steps += stats.steps;
-    prefillTokens += stats.prefillTokens;
-    decodeTokens += stats.decodeTokens;
-    busiest += stats.busiestSum;
-    for (const { scheduler } of ranks) {
-      const stage = scheduler.stats.stages.at(-1)!;
-      peakKvShare = Math.max(peakKvShare, stage.peakUsedBlocks / stage.totalBlocks);
-      preemptions += scheduler.stats.preemptions;
-    }
-  }
-  const gpus = gpusOfPool(pool);
-  const nodeSeconds = (gpus / pool.gpusPerNode) * (durationUs / 1e6);
-  return {
-    gpus,
-    utilisation: busyUs / (units.length * durationUs),
-    steps,
-    prefillTokensPerSecondPerNode: prefillTokens / nodeSeconds,
-    decodeTokensPerSecondPerNode: decodeTokens / nodeSeconds,
-    meanSequencesPerRank: steps === 0 ? 0 : decodeTokens / steps / pool.dp,
-    rankImbalance: decodeTokens === 0 ? 1 : (busiest * pool.dp) / decodeTokens,
-    peakKvShare,
-    preemptions,
-  };
-}
-
-function distribution(sketch: QuantileSketch): Distribution {
-  return {
-    mean: sketch.mean,
-    p50: sketch.quantile(0.5),
-    p90: sketch.quantile(0.9),
-    p99: sketch.quantile(0.99),
-    maximum: sketch.maximum,
-  };
 }
 
 function integerFrom(minimum: number, name: string, value: number): void {

@@ -7,6 +7,9 @@ export interface SiliconErrors {
   readonly configurations: number;
   readonly median: number;
   readonly p90: number;
+  /** Medians where the number of workers was recorded, and where not. */
+  readonly medianWithWorkers: number;
+  readonly medianWithoutWorkers: number;
   /** Spearman's, of prediction and measurement. */
   readonly rankCorrelation: number;
 }
@@ -117,6 +120,7 @@ export function crossValidateSilicon(
   );
   const predicted: number[] = [];
   const measured: number[] = [];
+  const judged: SiliconRow[] = [];
   for (let f = 0; f < folds; f++) {
     const fit = new SiliconFit(
       rows.filter((row) => fold.get(configurationOf(row)) !== f),
@@ -126,31 +130,39 @@ export function crossValidateSilicon(
       if (fold.get(configurationOf(row)) !== f) continue;
       predicted.push(fit.predict(row));
       measured.push(number(row, `${target}_ms`) / 1e3);
+      judged.push(row);
     }
   }
-  return judge(predicted, measured, configurations.length);
+  return judge(judged, predicted, measured);
 }
 
 /** The cost model alone, without any fit. */
 export function unfittedErrors(rows: readonly SiliconRow[], target: 'ttft' | 'tpot'): SiliconErrors {
   return judge(
+    rows,
     rows.map((row) => predictRow(row)[target === 'ttft' ? 'ttftSeconds' : 'tpotSeconds']),
     rows.map((row) => number(row, `${target}_ms`) / 1e3),
-    new Set(rows.map(configurationOf)).size,
   );
 }
 
 function judge(
+  rows: readonly SiliconRow[],
   predicted: readonly number[],
   measured: readonly number[],
-  configurations: number,
 ): SiliconErrors {
-  const errors = predicted.map((value, i) => Math.abs(value / measured[i]! - 1)).sort((a, b) => a - b);
+  const errors = predicted.map((value, i) => Math.abs(value / measured[i]! - 1));
+  const quantile = (keep: (row: SiliconRow) => boolean, q: number): number => {
+    const kept = errors.filter((_, i) => keep(rows[i]!)).sort((a, b) => a - b);
+    return kept[Math.min(kept.length - 1, Math.floor(q * kept.length))]!;
+  };
+  const known = (row: SiliconRow): boolean => row['mode'] === 'disagg' && row['decode_num_workers'] !== null;
   return {
-    rows: errors.length,
-    configurations,
-    median: errors[errors.length >> 1]!,
-    p90: errors[Math.floor(0.9 * errors.length)]!,
+    rows: rows.length,
+    configurations: new Set(rows.map(configurationOf)).size,
+    median: quantile(() => true, 0.5),
+    p90: quantile(() => true, 0.9),
+    medianWithWorkers: quantile(known, 0.5),
+    medianWithoutWorkers: quantile((row) => row['mode'] === 'disagg' && !known(row), 0.5),
     rankCorrelation: correlation(ranks(predicted), ranks(measured)),
   };
 }

@@ -74,7 +74,7 @@ function poolOf(row: SiliconRow, prefix: string, accelerator: Accelerator): Pool
   const ep = column('moe_ep_size');
   const dpNamed = column('attention_dp_size');
   // With attention_dp equal to tp, the same GPUs are named twice (TensorRT-LLM).
-  const dp = Math.max(dpNamed > 1 ? dpNamed : 1, Math.ceil((column('moe_tp_size') * ep) / tp));
+  const dp = Math.max(dpNamed, 1, Math.ceil((column('moe_tp_size') * ep) / tp));
   const split = dpNamed > 1 && dpNamed === tp ? { tp: 1, dp: dpNamed } : { tp: divisor(tp), dp };
   const gpus = split.tp * split.dp;
   return {
