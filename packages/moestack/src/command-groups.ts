@@ -9,7 +9,7 @@ export interface GroupContext {
   readonly stdin: CliEnvironment['stdin'];
 }
 
-/** A command with subcommands, loaded only when it is asked for: no other command waits for what it imports. */
+/** A command, most with subcommands, loaded only when it is asked for: no other command waits for what it imports. */
 export interface CommandGroup {
   readonly name: string;
   readonly description: string;
@@ -50,5 +50,17 @@ export const commandGroups: readonly CommandGroup[] = [
     name: 'bench',
     description: 'load test of a server: latencies, goodput, attainment of targets',
     add: async (command, context) => (await import('./bench-program.js')).addBenchCommand(command, context),
+  },
+  {
+    name: 'plan',
+    description: 'plan a deployment of DeepSeek-V3-architecture models that meets an SLO',
+    add: async (command, context) =>
+      (await import('./simulator-program.js')).addPlanCommand(command, context),
+  },
+  {
+    name: 'simulate',
+    description: 'simulate a deployment under traffic, by events',
+    add: async (command, context) =>
+      (await import('./simulator-program.js')).addSimulateCommand(command, context),
   },
 ];
