@@ -22,6 +22,8 @@ export interface DashboardOptions {
   readonly clock: Clock;
   readonly engines?: readonly EngineSource[];
   readonly slo?: SloTargets;
+  /** Names of the backends of this process. */
+  readonly localBackends?: readonly string[];
   /** Generating wants an API key, so the page asks for one. */
   readonly needsKey?: boolean;
   readonly describe: () => Promise<ServedModel>;
@@ -47,9 +49,11 @@ export class Dashboard implements GatewayObserver {
 
   constructor(options: DashboardOptions) {
     this.#options = options;
+    const { clock, slo, localBackends } = options;
     this.#live = new LiveStats({
-      clock: options.clock,
-      ...(options.slo !== undefined && { slo: options.slo }),
+      clock,
+      ...(slo !== undefined && { slo }),
+      ...(localBackends !== undefined && { localBackends }),
     });
     this.#startedAtSeconds = options.clock.unixSeconds();
   }

@@ -9,6 +9,8 @@ import type { LiveEvent, RequestView, Sample, TargetView, TotalsView } from './p
 export interface LiveStatsOptions {
   readonly clock: Clock;
   readonly slo?: SloTargets;
+  /** Backends of this process: they are no servers to list. */
+  readonly localBackends?: readonly string[];
   /** Latencies are of requests that ended this recently; default 30. */
   readonly windowSeconds?: number;
   /** Seconds that are kept; default 300. */
@@ -44,6 +46,7 @@ export class LiveStats implements GatewayObserver {
   readonly windowSeconds: number;
   readonly historySeconds: number;
   readonly #clock: Clock;
+  readonly #local: ReadonlySet<string>;
   readonly #tracker = new RequestTracker((request) => this.#ended(request));
   readonly #samples: Sample[] = [];
   readonly #recent: RequestView[] = [];
@@ -58,6 +61,7 @@ export class LiveStats implements GatewayObserver {
 
   constructor(options: LiveStatsOptions) {
     this.#clock = options.clock;
+    this.#local = new Set(options.localBackends);
     this.slo = options.slo ?? {};
     this.windowSeconds = options.windowSeconds ?? 30;
     this.historySeconds = options.historySeconds ?? 300;
@@ -69,7 +73,7 @@ export class LiveStats implements GatewayObserver {
   }
 
   observe(event: GatewayEvent): void {
-    if (event.type === 'routed') {
+    if (event.type === 'routed' && !this.#local.has(event.backend)) {
       const target = this.#target(event.worker);
       if (target !== undefined) {
         target.inFlight += 1;

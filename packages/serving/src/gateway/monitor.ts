@@ -45,9 +45,10 @@ export class Monitor {
   constructor(options: MonitorOptions, backends: BackendSet, clock: Clock, needsKey: boolean) {
     const local = backends.all.flatMap((backend) => (isForwarding(backend) ? [] : [backend]));
     this.#engines = local.map((backend) => new BackendSource(backend));
+    const localBackends = local.map(({ name }) => name);
     this.metrics = new ServingMetrics({
       engines: this.#engines,
-      localBackends: local.map(({ name }) => name),
+      localBackends,
       isServed: (model) => this.#isServed(model, backends),
     });
     this.spans = options.spans;
@@ -58,6 +59,7 @@ export class Monitor {
       this.dashboard = new Dashboard({
         clock,
         engines: this.#engines,
+        localBackends,
         ...(slo !== undefined && { slo }),
         needsKey,
         describe: async () => {

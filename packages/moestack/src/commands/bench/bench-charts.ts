@@ -48,11 +48,15 @@ export function lineChart(options: ChartOptions): string {
     parts.push(`<path class="grid" d="M${margin.left} ${fixed(at)}h${plotWidth}"/>`);
     parts.push(text(margin.left - 6, at + 4, 'end', formatY((top * step) / 4)));
   }
-  for (const tick of xTicks(low, high, logX)) parts.push(text(x(tick), height - 20, 'middle', formatX(tick)));
+  xTicks(low, high, logX).forEach((tick, index, all) => {
+    // The last one would stick out.
+    const anchor = index === all.length - 1 ? 'end' : 'middle';
+    parts.push(text(x(tick), height - 20, anchor, formatX(tick)));
+  });
   parts.push(text(margin.left + plotWidth / 2, height - 4, 'middle', xLabel));
   for (const mark of marks) {
     parts.push(`<path class="mark c${mark.color}" d="M${fixed(x(mark.x))} ${margin.top}v${plotHeight}"/>`);
-    parts.push(text(x(mark.x) - 4, margin.top + 10, 'end', mark.label));
+    parts.push(text(x(mark.x) - 4, margin.top + plotHeight - 6, 'end', mark.label));
   }
   for (const { name, color, points } of lines) {
     const path = points.map(([a, b], i) => `${i === 0 ? 'M' : 'L'}${fixed(x(a))} ${fixed(y(b))}`).join('');

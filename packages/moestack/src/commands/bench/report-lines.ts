@@ -49,6 +49,7 @@ function attainmentLine(
 
 /** A time of any size with its unit. */
 export function seconds(value: number): string {
+  if (value === 0) return '0 ms';
   if (value >= 10) return `${value.toFixed(1)} s`;
   if (value >= 1) return `${value.toFixed(2)} s`;
   return `${(value * 1000).toFixed(value >= 0.1 ? 0 : value >= 0.01 ? 1 : 2)} ms`;

@@ -7,8 +7,9 @@ const laneHeight = 26;
 const axisHeight = 20;
 const labelHeight = 15;
 const maximumSpans = 600;
-/** The newest spans are shown, about this many. */
+/** The newest spans are shown, about this many, and of the last seconds only. */
 const shownSpans = 90;
+const shownUs = 3e6;
 
 const kinds = {
   prefill: 'Prefill step',
@@ -50,7 +51,7 @@ export class Timeline {
     if (spans.length === 0) return;
     const shown = spans.slice(-shownSpans);
     const toUs = Math.max(...shown.map(({ endUs }) => endUs));
-    const fromUs = Math.min(...shown.map(({ startUs }) => startUs));
+    const fromUs = Math.max(toUs - shownUs, Math.min(...shown.map(({ startUs }) => startUs)));
     const visible = spans.filter(({ endUs }) => endUs > fromUs);
     const lanes = lanesOf(visible);
     const figures = laneFigures(lanes, fromUs, toUs);
