@@ -37,7 +37,8 @@ the tokenizer. moestack serve --model and moestack fp8 eval read it.
 
 Examples:
   $ moestack train export runs/default ./model
-  $ moestack train export runs/default ./model-bf16 --format bf16`,
+  $ moestack train export runs/default ./model-bf16 --format bf16
+  $ moestack train export runs/default ./model-early --step 2000`,
   plot: `
 One page without scripts: loss, gradient norm, MaxVio per layer, learning rate. Several runs lie over each other, with
 the relative loss error of each recipe against the baseline and the baseline's spread between seeds.
@@ -90,6 +91,7 @@ export function addTrainCommands(train: Command, { reporter, signal }: TrainComm
       'context that config.json names (default: of the training)',
       integer(1, 1 << 20),
     )
+    .option('--step <n>', 'checkpoint to take (default: the newest)', integer(1, 100_000_000))
     .addOption(json())
     .addHelpText('after', examples.export)
     .action(async (run: string, to: string, options: ExportCommandOptions) => {

@@ -106,7 +106,15 @@ export const TrainConfig = z.strictObject({
   seeds: z.strictObject({ weights: z.int().min(0), data: z.int().min(0) }),
   data: TrainData.optional(),
   checkpoint: z
-    .strictObject({ everySteps: count(1_000_000).default(100), keep: count(1000).default(2) })
+    .strictObject({
+      everySteps: count(1_000_000).default(100),
+      keep: count(1000).default(2),
+      milestones: z
+        .array(count(100_000_000))
+        .max(100)
+        .default([])
+        .describe('steps whose checkpoints are kept for good'),
+    })
     .prefault({}),
 });
 export type TrainConfig = z.infer<typeof TrainConfig>;

@@ -12,7 +12,7 @@ const NAME = /^step-(\d{9})$/;
 const PARTIAL = '.partial';
 
 /**
- * Writes the state of a run as `directory/step-N`, whole or not at all, and removes older ones beyond `keep`.
+ * Writes the state of a run as `directory/step-N`, whole or not at all, and removes older ones beyond `keep`, milestones aside.
  *
  * @returns the path of the checkpoint.
  */
@@ -22,7 +22,7 @@ export async function writeCheckpoint(
   state: TrainerState,
   keep: number,
 ): Promise<string> {
-  const name = `step-${String(state.step).padStart(9, '0')}`;
+  const name = nameOf(state.step);
   const path = join(directory, name);
   const partial = path + PARTIAL;
   await rm(partial, { recursive: true, force: true });
@@ -40,13 +40,15 @@ export async function writeCheckpoint(
   await rm(path, { recursive: true, force: true });
   await rename(partial, path);
   await syncDirectory(directory);
-  const names = await checkpointNames(directory);
+  const milestones = new Set(config.checkpoint.milestones.map(nameOf));
+  const names = (await checkpointNames(directory)).filter((old) => !milestones.has(old));
   for (const old of names.slice(keep)) await rm(join(directory, old), { recursive: true, force: true });
   return path;
 }
 
 /**
- * The newest complete checkpoint of a run; undefined without any. One whose tensors are damaged is passed over.
+ * The newest complete checkpoint of a run, or that of a step; undefined without any. One whose tensors are damaged is
+ * passed over.
  *
  * @throws {@link TrainingError} `training/bad-checkpoint` when all are damaged or the newest belongs to another
  * configuration.
@@ -54,8 +56,12 @@ export async function writeCheckpoint(
 export async function readCheckpoint(
   directory: string,
   config: TrainConfig,
+  options: { step?: number } = {},
 ): Promise<TrainerState | undefined> {
-  const names = await checkpointNames(directory);
+  const { step } = options;
+  const names = (await checkpointNames(directory)).filter(
+    (name) => step === undefined || name === nameOf(step),
+  );
   let damage: unknown;
   for (const name of names) {
     const path = join(directory, name);
@@ -83,6 +89,10 @@ export async function readCheckpoint(
     remedy: 'remove the directory to start anew',
     cause: damage,
   });
+}
+
+function nameOf(step: number): string {
+  return `step-${String(step).padStart(9, '0')}`;
 }
 
 /** Names of complete checkpoints, newest first. */

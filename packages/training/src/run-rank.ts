@@ -61,7 +61,8 @@ export async function runRank(
         tokensPerSecond: seconds > 0 ? batchTokens / seconds : 0,
         seconds,
       });
-      if (result.step % config.checkpoint.everySteps === 0) await checkpoint();
+      const { everySteps, milestones } = config.checkpoint;
+      if (result.step % everySteps === 0 || milestones.includes(result.step)) await checkpoint();
       // Signals and messages are seen between steps.
       await new Promise<void>((resolve) => {
         setImmediate(resolve);

@@ -46,7 +46,7 @@ describe('a run killed by SIGKILL', () => {
       recipe: 'deepseek-v3',
       steps: 80,
       ranks,
-      checkpoint: { everySteps: 7, keep: 2 },
+      checkpoint: { everySteps: 7, keep: 2, milestones: [] },
     });
     const whole = await run(config, join(root, `whole-${ranks}`));
     expect(whole.events.at(-1)).toMatchObject({ type: 'end', reason: 'complete', step: 80 });

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TrainConfig, TrainEvent } from '@moestack/schemas';
 import { afterAll, describe, expect, it } from 'vitest';
-import { type TokenSource, Trainer, TrainingError, train } from '../src/index.js';
+import { readCheckpoint, type TokenSource, Trainer, TrainingError, train } from '../src/index.js';
 import { syntheticBatch, tinyConfig } from './tiny-config.js';
 
 const root = mkdtempSync(join(tmpdir(), 'moestack-training-'));
@@ -82,7 +82,11 @@ describe('training', () => {
   });
 
   it('goes on from a checkpoint with the same bits, also past a damaged one', async () => {
-    const config = tinyConfig({ recipe: 'deepseek-v3', steps: 9, checkpoint: { everySteps: 2, keep: 3 } });
+    const config = tinyConfig({
+      recipe: 'deepseek-v3',
+      steps: 9,
+      checkpoint: { everySteps: 2, keep: 3, milestones: [] },
+    });
     const whole = await run(config, join(root, 'whole'));
     expect(whole.steps).toHaveLength(9);
     const directory = join(root, 'resumed');
@@ -95,6 +99,17 @@ describe('training', () => {
     truncateSync(join(directory, 'step-000000009', 'state.safetensors'), 1000);
     const third = await run(config, directory);
     expect(third.steps).toEqual(whole.steps.slice(8));
+  });
+
+  it('keeps the checkpoints of milestones, which can be read by their step', async () => {
+    const checkpoint = { everySteps: 4, keep: 1, milestones: [3, 5] };
+    const config = tinyConfig({ steps: 9, checkpoint });
+    const directory = join(root, 'milestones');
+    await run(config, directory);
+    expect(readdirSync(directory).sort()).toEqual(['step-000000003', 'step-000000005', 'step-000000009']);
+    expect(await readCheckpoint(directory, config, { step: 5 })).toMatchObject({ step: 5 });
+    expect(await readCheckpoint(directory, config, { step: 4 })).toBeUndefined();
+    expect(await readCheckpoint(directory, config)).toMatchObject({ step: 9 });
   });
 
   it('keeps fewer bytes for backward than bfloat16 would take', () => {

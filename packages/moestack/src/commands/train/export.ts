@@ -12,29 +12,34 @@ export interface ExportCommandOptions {
   readonly format: 'fp8' | 'bf16' | 'f32';
   readonly tokenizer?: string;
   readonly positions?: number;
+  readonly step?: number;
 }
 
 /** Prepared corpora end their documents with it. */
 const endOfTextId = 0;
 
-/** Writes the model of a run at its newest checkpoint, with its tokenizer. */
+/** Writes the model of a run at its newest checkpoint, or that of a step, with its tokenizer. */
 export async function exportRun(
   directory: string,
   to: string,
   options: ExportCommandOptions,
   reporter: Reporter,
 ): Promise<void> {
-  const { format, positions } = options;
+  const { format, positions, step } = options;
   const config = await readJson(join(directory, runFiles.config), TrainConfig);
   const tokenizer = options.tokenizer ?? config.data?.tokenizer;
-  const state = await readCheckpoint(directory, config);
+  const state = await readCheckpoint(directory, config, step === undefined ? {} : { step });
   if (state === undefined || tokenizer === undefined) {
-    const missing = state === undefined ? 'checkpoint' : 'tokenizer';
+    const of = step === undefined ? '' : ` of step ${step}`;
+    const missing = state === undefined ? `checkpoint${of}` : 'tokenizer';
     throw new CliError({
       code: 'cli/no-run',
       message: `the run ${directory} has no ${missing} yet`,
       value: directory,
-      remedy: state === undefined ? 'train until the first checkpoint' : 'name one with --tokenizer',
+      remedy:
+        state === undefined
+          ? 'train until there is one; milestones in the configuration are kept'
+          : 'name one with --tokenizer',
     });
   }
   // All ranks hold the same weights: one is enough to write them.
