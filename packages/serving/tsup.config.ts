@@ -5,6 +5,7 @@ export default defineConfig({
     index: 'src/index.ts',
     'embedded/index': 'src/embedded/index.ts',
     'load/index': 'src/load/index.ts',
+    'otel/index': 'src/otel/index.ts',
     'embedded/worker': 'src/embedded/worker.ts',
   },
   format: 'esm',

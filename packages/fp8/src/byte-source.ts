@@ -8,6 +8,7 @@ export interface ByteSource {
   read(offset: number, length: number): Promise<Uint8Array>;
   /** Like `read`, but into memory of the caller; sources without it are read through `read`. */
   readInto?(offset: number, target: Uint8Array): Promise<void>;
+  /** Releases what the source holds open. */
   close?(): Promise<void>;
 }
 

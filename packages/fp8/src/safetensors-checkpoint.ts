@@ -30,7 +30,9 @@ export interface Checkpoint {
   readonly quantization: CheckpointQuantization;
   /** All tensor names, scales included, file by file. */
   names(): string[];
+  /** Whether the checkpoint has a tensor of this name. */
   has(name: string): boolean;
+  /** Type, shape, size and file of a tensor, without reading it. */
   info(name: string): TensorInfo;
   /** Raw stored bytes, in memory aligned to 8 bytes; for memory sources possibly a view, so do not write to it. */
   read(name: string): Promise<Uint8Array>;

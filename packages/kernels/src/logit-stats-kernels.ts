@@ -7,8 +7,11 @@ import type { KernelsOptions } from './types.js';
 
 /** Exports of the binary that {@link LogitStatsKernels} uses; addresses in bytes. */
 export interface LogitStatsExports {
+  /** First pass over `n` logits: updates the maxima and the NaN flag in `state`. */
   logitMaxima(observer: number, performer: number, n: number, state: number): void;
+  /** Second pass: adds the sums of exponentials relative to those maxima to `state`. */
   logitSums(observer: number, performer: number, n: number, inverseTemperature: number, state: number): void;
+  /** How many of `n` logits are at least a value (`strict` 0) or above it (1). */
   logitsAbove(p: number, n: number, value: number, strict: number): number;
 }
 

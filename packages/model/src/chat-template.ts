@@ -8,6 +8,7 @@ export interface ChatMessage {
   readonly [field: string]: unknown;
 }
 
+/** What a chat template is rendered with, besides the messages. */
 export interface ChatTemplateOptions {
   /** Open the assistant's answer at the end. Default true. */
   readonly addGenerationPrompt?: boolean;

@@ -37,8 +37,11 @@ export interface ReceivedRows {
 export interface ExpertExchange {
   /** Whether other ranks take part, so that a rank without tokens must exchange all the same. */
   readonly spansRanks: boolean;
+  /** Starts sending the rows of this rank to their experts. */
   dispatchSend(request: DispatchRequest): void;
+  /** Rows for the experts of this rank, sorted by expert, once all have arrived. */
   dispatchReceive(): ReceivedRows;
+  /** Starts sending the results of the experts back. */
   combineSend(): void;
   /** Adds each token's weighted expert results to `out` `[tokens, hidden]`. */
   combineReceive(out: Float32Array): void;

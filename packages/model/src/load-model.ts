@@ -27,6 +27,7 @@ export interface LoadModelOptions {
   readonly routing?: ExpertRoutingOptions;
   /** Longest sequence; default: the model's position range, at most 4096. */
   readonly maxContextTokens?: number;
+  /** Called while weights are read. */
   readonly onProgress?: (progress: { loadedBytes: number; totalBytes: number }) => void;
   readonly signal?: AbortSignal;
 }
@@ -60,6 +61,7 @@ export interface Model {
   logits(tokens: Int32Array, options?: { chunk?: number }): Promise<Float32Array>;
   /** New tokens after `tokens`; ends at an end-of-sequence id (included), after `maxTokens`, or with the context. */
   generate(tokens: Int32Array, options: GenerateOptions): Promise<Int32Array>;
+  /** Ends what the model runs on and frees its memory. */
   close(): Promise<void>;
 }
 

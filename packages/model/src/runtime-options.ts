@@ -36,6 +36,7 @@ export interface ModelRuntimeOptions {
   readonly trace?: StageTrace;
   /** Called after each gate with the layer's number among those with experts and the tokens of each logical expert; fits `ExpertLoadRecorder.recordLogical`. */
   readonly onExpertLoad?: (layer: number, counts: Int32Array) => void;
+  /** Called while weights are read. */
   readonly onProgress?: (progress: { loadedBytes: number; totalBytes: number }) => void;
   readonly signal?: AbortSignal;
 }

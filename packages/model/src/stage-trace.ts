@@ -32,6 +32,7 @@ export class StageTrace {
     this.records.push({ stage, microBatch, layer, startUs, endUs: this.nowUs() });
   }
 
+  /** Forgets what was recorded. */
   clear(): void {
     this.records.length = 0;
   }

@@ -30,11 +30,13 @@ const TokenizerJson = z.looseObject({
 });
 type TokenizerJson = z.infer<typeof TokenizerJson>;
 
+/** Options of encoding a text. */
 export interface EncodeOptions {
   /** Put the model's begin-of-sequence token in front, if it has one. Default true; false for rendered chat templates, which write it themselves. */
   readonly addSpecialTokens?: boolean;
 }
 
+/** Options of decoding tokens. */
 export interface DecodeOptions {
   /** Leave out special tokens such as end of sequence. Default true. */
   readonly skipSpecialTokens?: boolean;

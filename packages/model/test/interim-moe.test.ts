@@ -1,7 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { fixturePath, readFixtureJson } from '@moestack/fixtures';
-import { tinyMoe } from '@moestack/tiny-moe';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadModel, loadTokenizer, type Model, type Tokenizer } from '../src/index.js';
 import { logSoftmax, maxAbs, readGolden, tensor } from './golden.js';
@@ -32,7 +30,7 @@ const passages = readFileSync(fixturePath(`${folder}/heldout.jsonl`), 'utf8')
 
 describe.each([
   { weights: 'bf16', directory: fixturePath(folder) },
-  { weights: 'fp8_dequant', directory: fileURLToPath(tinyMoe) },
+  { weights: 'fp8_dequant', directory: fixturePath(`${folder}/fp8`) },
 ])('interim model, $weights', ({ weights, directory }) => {
   let model: Model;
   let tokenizer: Tokenizer;

@@ -51,3 +51,10 @@ export function fraction(text: string): number {
   if (text.trim() !== '' && value > 0 && value <= 1) return value;
   throw new InvalidArgumentError('Expected a number above 0, at most 1.');
 }
+
+/** A commander parser for numbers above 0. */
+export function positive(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== '' && Number.isFinite(value) && value > 0) return value;
+  throw new InvalidArgumentError('Expected a number above 0.');
+}

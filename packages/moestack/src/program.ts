@@ -1,8 +1,8 @@
 import { Command, CommanderError, Option } from 'commander';
-import { integer, seconds } from './arguments.js';
+import { integer, positive, seconds } from './arguments.js';
 import { commandGroups } from './command-groups.js';
 import type { TextInput } from './commands/fp8/number-input.js';
-import type { ServeOptions } from './commands/serve.js';
+import type { ServeOptions } from './commands/serve/serve-options.js';
 import { CliError } from './errors.js';
 import { type CliStreams, Reporter } from './reporter.js';
 import { abortOnSignal, type SignalSource } from './shutdown.js';
@@ -22,6 +22,8 @@ Examples:
   $ moestack serve --port 0 --json
   $ moestack serve --model ./DeepSeek-tiny --context 4096 --max-batch 16
   $ moestack serve --prefill-ranks 2 --decode-ranks 4 --rebalance-seconds 600
+  $ moestack serve --config moestack.yaml --port 9000
+  $ moestack serve --config moestack.yaml --print-config
   $ curl -s http://127.0.0.1:8000/v1/completions -H 'content-type: application/json' \\
       -d '{"prompt":"The people of the United States","max_tokens":48}'`;
 
@@ -58,7 +60,7 @@ export async function runCli(args: readonly string[], environment: CliEnvironmen
     if (interrupt.signal.aborted) {
       // A server that is told to stop has done its work; a conversion or a training run has not.
       if (!commandGroups.some(({ name }) => name === args[0])) return 0;
-      reporter.error(interrupted(error));
+      reporter.error(interrupted(error, args));
       return 130;
     }
     reporter.error(error instanceof CommanderError ? usageError(error, commandPath(program, args)) : error);
@@ -83,11 +85,18 @@ function createProgram(environment: CliEnvironment, reporter: Reporter, signal: 
   const json = () => new Option('--json', 'write one JSON object a line');
   program
     .command('serve')
-    .description('serve a model over HTTP; without --model the small one that comes along')
+    .description(
+      'serve a model over HTTP, or stand before pools; without --model the small one that comes along',
+    )
+    .option('--config <file>', 'backends, keys, limits, targets as YAML or JSON; options here win over it')
+    .option('--print-config', 'show what would be served, without secrets, and end')
     .option('--model <dir>', 'a Hugging Face directory: config.json, safetensors, tokenizer.json')
     .option('--name <name>', 'name of the model in the API (default: the directory, or tiny-moe)')
-    .option('--host <host>', 'address to listen on; 0.0.0.0 opens the server to the network', '127.0.0.1')
-    .option('--port <port>', 'port to listen on; 0 takes a free one', integer(0, 65_535), 8000)
+    .option(
+      '--host <host>',
+      'address to listen on, default 127.0.0.1; 0.0.0.0 opens the server to the network',
+    )
+    .option('--port <port>', 'port to listen on, default 8000; 0 takes a free one', integer(0, 65_535))
     .option('--max-batch <n>', 'sequences that decode together (default: 64)', integer(1, 4096))
     .option(
       '--max-waiting <n>',
@@ -142,14 +151,21 @@ function createProgram(environment: CliEnvironment, reporter: Reporter, signal: 
     .option('--max-body-bytes <n>', 'longest request body (default: 8388608)', integer(1, 2 ** 30))
     .option(
       '--drain-seconds <n>',
-      'how long requests in flight may go on after SIGINT or SIGTERM',
+      'how long requests in flight may go on after SIGINT or SIGTERM (default: 30)',
       seconds,
-      30,
+    )
+    .option('--slo-ttft-ms <n>', 'latency target for the first token', positive)
+    .option('--slo-tpot-ms <n>', 'latency target per token', positive)
+    .option('--access-log <file>', 'a line of JSON for each request, without its text; - is standard error')
+    .option('--no-dashboard', 'no page at / and no trace at /debug/trace')
+    .option(
+      '--admin-key-env <name>',
+      'environment variable with the key that opens dashboard and trace from other machines',
     )
     .addOption(json())
     .addHelpText('after', serveHelp)
     .action(async (options: ServeOptions) => {
-      const { serve } = await import('./commands/serve.js');
+      const { serve } = await import('./commands/serve/serve.js');
       await serve(options, reporter, signal);
     });
   program
@@ -190,11 +206,15 @@ function usageError(error: CommanderError, path: string): CliError {
   });
 }
 
-function interrupted(cause: unknown): CliError {
+function interrupted(cause: unknown, [name = '', subcommand = '']: readonly string[]): CliError {
+  const remedies = commandGroups.find((group) => group.name === name)?.afterInterruption ?? {};
+  const own = Object.hasOwn(remedies, subcommand) ? remedies[subcommand] : undefined;
+  // Options of the command itself stand where a subcommand would.
+  const remedy = own ?? (subcommand.startsWith('-') || subcommand === '' ? remedies[''] : undefined);
   return new CliError({
     code: 'cli/interrupted',
     message: 'interrupted before the end',
-    remedy: 'run the same command again: a conversion goes on where it ended, training with --resume',
+    remedy: remedy ?? 'run the same command again: it begins anew',
     cause,
   });
 }

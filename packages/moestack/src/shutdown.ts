@@ -2,7 +2,9 @@ const signals = ['SIGINT', 'SIGTERM'] as const;
 
 /** Where signals come from; `process`, or a stand-in. */
 export interface SignalSource {
+  /** Adds a listener. */
   on(signal: 'SIGINT' | 'SIGTERM', listener: () => void): unknown;
+  /** Removes it. */
   off(signal: 'SIGINT' | 'SIGTERM', listener: () => void): unknown;
 }
 

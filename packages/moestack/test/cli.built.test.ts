@@ -53,9 +53,10 @@ describe('moestack serve', () => {
     const { stdout, client, url, child, exited, line } = await serve();
     await line(/^try: curl/);
     expect(stdout[0]).toBe(`listening on ${url}`);
-    expect(stdout[1]).toMatch(/^serving tiny-moe: context 256 tokens/);
-    expect(stdout[2]).toContain(`${url}/v1/completions`);
-    expect(stdout).toHaveLength(3);
+    expect(stdout[1]).toBe(`dashboard: ${url}/`);
+    expect(stdout[2]).toMatch(/^serving tiny-moe: context 256 tokens/);
+    expect(stdout[3]).toContain(`${url}/v1/completions`);
+    expect(stdout).toHaveLength(4);
     expect((await client.models.list()).data.map((model) => model.id)).toEqual(['tiny-moe']);
     child.kill('SIGTERM');
     expect(await exited).toEqual([0, null]);

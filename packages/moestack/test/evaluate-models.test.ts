@@ -2,15 +2,13 @@ import { createHash } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { fixturePath, readFixtureJson } from '@moestack/fixtures';
 import { BenchmarkRecord } from '@moestack/schemas';
-import { tinyMoe } from '@moestack/tiny-moe';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { evaluateModels } from '../src/index.js';
 
 const bf16 = fixturePath('model/interim-moe');
-const fp8 = fileURLToPath(tinyMoe);
+const fp8 = fixturePath('model/interim-moe/fp8');
 const heldout = fixturePath('model/interim-moe/heldout.jsonl');
 const golden = readFixtureJson<{
   heldout: Record<string, { tokens_scored: number; bits_per_byte: number }>;
@@ -35,7 +33,7 @@ function figure(record: BenchmarkRecord, of: string, metric: string) {
 describe('evaluateModels', () => {
   it('finds the golden bits per byte of both models on the held-out passages', async () => {
     const record = await evaluateModels({
-      subject: { path: fp8, name: 'tiny-moe' },
+      subject: { path: fp8, name: 'interim-moe-fp8' },
       baseline: { path: bf16, name: 'interim-moe' },
       data: { path: heldout, license: 'CC0-1.0', split: 'heldout' },
     });
@@ -45,7 +43,7 @@ describe('evaluateModels', () => {
     expect(bits('baseline').value).toBeCloseTo(golden.heldout['bf16']!.bits_per_byte, 5);
     expect(bits('subject').samples).toBe(golden.heldout['bf16']!.tokens_scored);
     expect(record.dataset).toMatchObject({ name: 'heldout.jsonl', documents: 60, tokens: 60 * 257 });
-    expect(record.subject).toMatchObject({ name: 'tiny-moe', recipe: 'fp8-weights' });
+    expect(record.subject).toMatchObject({ name: 'interim-moe-fp8', recipe: 'fp8-weights' });
     const weights = createHash('sha256').update(await readFile(join(bf16, 'model.safetensors')));
     expect(record.baseline).toMatchObject({ recipe: 'f32', sha256: weights.digest('hex') });
     const kl = figure(record, 'comparison', 'kl-divergence');

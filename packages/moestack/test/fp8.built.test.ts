@@ -6,12 +6,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { fixturePath } from '@moestack/fixtures';
 import { BenchmarkRecord, CheckpointInspection } from '@moestack/schemas';
-import { tinyMoe } from '@moestack/tiny-moe';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 const cli = fileURLToPath(new URL('../dist/cli.js', import.meta.url));
 const golden = fixturePath('fp8/checkpoint');
-const model = fileURLToPath(tinyMoe);
+const model = fixturePath('model/interim-moe/fp8');
 let root: string;
 
 beforeAll(async () => {

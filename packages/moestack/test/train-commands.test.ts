@@ -133,7 +133,10 @@ describe('train', () => {
     const { code, stderr } = await running;
     expect(code).toBe(130);
     expect(stderr).toMatch(/c: stopped after step \d+ of 2000, checkpoint written/);
-    expect(stderr).toContain('cli/interrupted');
+    expect(stderr).toMatch(
+      /a checkpoint is written: run the same command with --resume.*\(cli\/interrupted\)/,
+    );
+    expect(stderr).not.toContain('conversion');
 
     const stopped = stepCount('c');
     appendFileSync(path('runs', 'c', 'log.jsonl'), '{"type":"step","st');

@@ -132,6 +132,7 @@ export interface StepOutcomes {
 
 /** Executes plans. The scheduler defines the type only; engines live elsewhere. */
 export interface StepEngine {
+  /** Runs one step and says what came of it. */
   run(plan: StepPlan, signal?: AbortSignal): Promise<StepOutcomes>;
 }
 

@@ -90,12 +90,17 @@ export type BackendEvent =
       readonly usage: Usage;
     };
 
-/** A model that a backend serves. */
-export interface ModelCard {
+/** A model that some server serves. */
+export interface ServedModel {
   readonly id: string;
-  /** Longest prompt plus continuation. */
-  readonly contextTokens: number;
+  /** Longest prompt plus continuation, where the server tells. */
+  readonly contextTokens?: number;
   readonly ownedBy?: string;
+}
+
+/** A model that a backend of this process serves. */
+export interface ModelCard extends ServedModel {
+  readonly contextTokens: number;
 }
 
 /** A cumulative histogram: `counts[i]` values were at most `bounds[i]`, `count` in all. */
@@ -131,18 +136,26 @@ export interface BackendHealth {
   readonly detail?: string;
 }
 
+/** What every backend tells about itself. */
+export interface BackendBase {
+  readonly name: string;
+  /** The models that requests may name. */
+  models(): Promise<readonly ServedModel[]>;
+  /** Counters and gauges as they are now. */
+  metrics(): BackendMetrics;
+  /** Whether requests would be served now. */
+  health(): BackendHealth;
+  /** Ends the backend; requests still running fail with a typed error. */
+  close(): Promise<void>;
+}
+
 /**
- * Something that generates: an engine in this process, or a remote pool. The gateway sees nothing else.
+ * Something that generates: an engine in this process. Pools of servers are {@link ForwardingBackend}s.
  *
  * `generate` throws (on the first `next()`) what can be said before any token: an unknown model, a prompt that is too
  * long, a full queue. `start` is the promise that the request was admitted. Events wait until they are read.
  */
-export interface Backend {
-  readonly name: string;
+export interface Backend extends BackendBase {
   models(): Promise<readonly ModelCard[]>;
   generate(request: GenerateRequest, options: { signal: AbortSignal }): AsyncIterable<BackendEvent>;
-  metrics(): BackendMetrics;
-  health(): BackendHealth;
-  /** Ends the backend; requests still running fail with a typed error. */
-  close(): Promise<void>;
 }

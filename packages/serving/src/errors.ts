@@ -5,6 +5,8 @@ const marker: symbol = Symbol.for('moestack.error.serving');
 /** The `type` field of an OpenAI error body. */
 export type OpenAiErrorType =
   | 'invalid_request_error'
+  | 'authentication_error'
+  | 'permission_error'
   | 'not_found_error'
   | 'rate_limit_error'
   | 'server_error'
@@ -65,6 +67,8 @@ export class ServingError extends MoestackError {
 }
 
 function typeOfStatus(status: number): OpenAiErrorType {
+  if (status === 401) return 'authentication_error';
+  if (status === 403) return 'permission_error';
   if (status === 404) return 'not_found_error';
   if (status === 429) return 'rate_limit_error';
   if (status === 503) return 'service_unavailable_error';
@@ -166,6 +170,57 @@ export function draining(): ServingError {
     remedy: 'send the request to another server, or try again when this one is back',
     status: 503,
     retryAfterSeconds: 5,
+  });
+}
+
+/** What can go wrong with a server behind the gateway. */
+export type UpstreamFault =
+  | 'unreachable'
+  | 'reset'
+  | 'timeout'
+  | 'too-large'
+  | 'bad-answer'
+  | 'failed'
+  | 'cut';
+
+/** 502, or 504 for a timeout: a server behind the gateway failed. The message names the worker, never its address. */
+export function upstreamError(
+  fault: UpstreamFault,
+  worker: string,
+  message: string,
+  cause?: unknown,
+): ServingError {
+  return new ServingError({
+    code: `serving/upstream-${fault}`,
+    openAiCode: `upstream_${fault.replace('-', '_')}`,
+    message: `the server ${worker} failed: ${message}`,
+    remedy: 'try again; if it lasts, look at the log of that server',
+    value: worker,
+    status: fault === 'timeout' ? 504 : 502,
+    ...(cause !== undefined && { cause }),
+  });
+}
+
+/** 503: every server of a pool is down, or was tried in vain. */
+export function noWorker(backend: string, role: string, retryAfterSeconds: number): ServingError {
+  return new ServingError({
+    code: 'serving/no-worker',
+    openAiCode: 'no_worker',
+    message: `no ${role} server of ${backend} takes requests`,
+    remedy: `try again in ${retryAfterSeconds} s; if it lasts, look at the servers' health`,
+    value: backend,
+    status: 503,
+    retryAfterSeconds,
+  });
+}
+
+/** An address in a configuration that cannot be used. */
+export function badWorker(url: string, expected: string): ServingError {
+  return new ServingError({
+    code: 'serving/bad-worker',
+    message: `expected ${expected}, got ${JSON.stringify(clip(url))}`,
+    remedy: 'correct the url of the worker',
+    value: clip(url),
   });
 }
 

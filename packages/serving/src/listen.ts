@@ -1,6 +1,6 @@
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { createAdaptorServer } from '@hono/node-server';
+import { getRequestListener } from '@hono/node-server';
 import { ServingError } from './errors.js';
 import type { Gateway } from './gateway/gateway.js';
 
@@ -13,6 +13,10 @@ export interface ListenOptions {
   readonly host?: string;
   /** Default 8000; 0 = any free port. */
   readonly port?: number;
+  /** Time for a client to send the head of a request; default 10. */
+  readonly headSeconds?: number;
+  /** Time for a client to send a whole request; default 60. */
+  readonly requestSeconds?: number;
 }
 
 /** A server that listens. */
@@ -35,10 +39,7 @@ export interface Listening {
  */
 export async function listen(gateway: Gateway, options: ListenOptions = {}): Promise<Listening> {
   const { host = defaultHost, port = defaultPort } = options;
-  const server = createAdaptorServer({
-    fetch: (request) => gateway.fetch(request),
-    overrideGlobalObjects: false,
-  }) as Server;
+  const server = createGatewayServer(gateway, options);
   await bind(server, host, port);
   const address = server.address() as AddressInfo;
   let closing: Promise<void> | undefined;
@@ -51,6 +52,27 @@ export async function listen(gateway: Gateway, options: ListenOptions = {}): Pro
       return closing;
     },
   };
+}
+
+/** A client that takes longer to send a request is cut off; connections that wait for the next one, after 65 s. */
+function createGatewayServer(gateway: Gateway, options: ListenOptions): Server {
+  const { headSeconds = 10, requestSeconds = 60 } = options;
+  const fetchListener = getRequestListener((request, env) => gateway.fetch(request, env), {
+    overrideGlobalObjects: false,
+  });
+  const server = createServer(
+    {
+      headersTimeout: headSeconds * 1000,
+      requestTimeout: Math.max(headSeconds, requestSeconds) * 1000,
+      connectionsCheckingInterval: Math.min(1000, headSeconds * 250),
+      keepAliveTimeout: 65_000,
+      noDelay: true,
+    },
+    (request: IncomingMessage, response: ServerResponse) => {
+      if (!gateway.handle(request, response)) void fetchListener(request, response);
+    },
+  );
+  return server;
 }
 
 /**

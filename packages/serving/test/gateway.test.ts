@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { createGateway } from '../src/index.js';
+import { type AccessLogEntry, createGateway, listen } from '../src/index.js';
 import { EchoBackend, type EchoOptions } from './echo-backend.js';
+import { parseExposition } from './exposition.js';
 import { frames, post } from './http.js';
 
 const gatewayWith = (options: EchoOptions = {}) => {
@@ -210,27 +211,72 @@ describe('what only reads', () => {
 
   it('counts in its own registry', async () => {
     const { gateway } = gatewayWith();
-    await post(gateway, '/v1/completions', { prompt: 'ab', max_tokens: 3 });
+    const body = { model: 'letters', prompt: 'ab', max_tokens: 3 };
+    await post(gateway, '/v1/completions', body);
+    await frames(await post(gateway, '/v1/completions', { ...body, stream: true }));
+    await post(gateway, '/v1/completions', { ...body, model: 'unheard of' });
     await gateway.fetch(new Request('http://x/nowhere'));
     const response = await gateway.fetch(new Request('http://x/metrics'));
     const text = await response.text();
     expect(response.headers.get('content-type')).toMatch(/^text\/plain; version=0\.0\.4/);
+    parseExposition(text);
+    const model = 'model_name="letters"';
     for (const line of [
-      'moestack:prompt_tokens_total 2',
-      'moestack:generation_tokens_total 3',
-      'moestack:num_requests_running 0',
-      'moestack:request_success_total{finished_reason="length"} 1',
-      'moestack:http_responses_total{route="/v1/completions",status="200"} 1',
+      `vllm:prompt_tokens_total{${model},engine="gateway"} 4`,
+      `vllm:generation_tokens_total{${model},engine="gateway"} 6`,
+      `vllm:num_requests_running{${model},engine="0"} 0`,
+      `vllm:request_success_total{${model},finished_reason="length"} 2`,
+      'moestack:http_responses_total{route="/v1/completions",status="200"} 2',
       'moestack:http_responses_total{route="other",status="404"} 1',
-      'moestack:time_to_first_token_seconds_count 1',
-      'moestack:time_per_output_token_seconds_count 1',
-      'moestack:decode_batch_size_bucket{le="8"} 5',
-      'moestack:decode_batch_size_sum 40',
-      'moestack:kv_handover_bytes_total 4096',
-      'moestack:kv_blocks_used{stage="decode"} 3',
+      'moestack:requests_total{route="/v1/completions",outcome="refused",code="serving/unknown-model"} 1',
+      `vllm:time_to_first_token_seconds_count{${model}} 2`,
+      `vllm:request_time_per_output_token_seconds_count{${model}} 1`,
+      `moestack:decode_batch_size_bucket{${model},engine="0",le="8"} 5`,
+      `moestack:kv_handover_bytes_total{${model},engine="0"} 4096`,
+      `moestack:kv_blocks_used{${model},engine="0",stage="decode"} 3`,
+      `vllm:kv_cache_usage_perc{${model},engine="0"} 0.3`,
     ]) {
       expect(text.split('\n')).toContain(line);
     }
+  });
+
+  it('shows the page and its figures when asked to, to this machine', async () => {
+    const backend = new EchoBackend();
+    const gateway = createGateway({ backend, dashboard: true });
+    const page = await gateway.fetch(new Request('http://x/'));
+    expect(page.headers.get('content-type')).toBe('text/html; charset=utf-8');
+    await post(gateway, '/v1/completions', { model: 'letters', prompt: 'ab', max_tokens: 3 });
+    const trace = await gateway.fetch(new Request('http://x/debug/trace'));
+    expect(await trace.text()).toContain('/v1/completions');
+    const server = await listen(gateway, { port: 0 });
+    expect((await fetch(`${server.url}/debug/trace`)).status).toBe(200);
+    const proxied = await fetch(`${server.url}/debug/trace`, { headers: { 'x-forwarded-for': '10.1.2.3' } });
+    expect(proxied.status).toBe(403);
+    const events = await fetch(`${server.url}/dashboard/events`);
+    const first = await events.body!.getReader().read();
+    expect(new TextDecoder().decode(first.value)).toMatch(/^event: hello\ndata: \{"model":"letters"/);
+    await server.close({ drainSeconds: 0 });
+    expect((await createGateway({ backend }).fetch(new Request('http://x/'))).status).toBe(404);
+  });
+
+  it('writes an access log without text, and tells spans of requests', async () => {
+    const entries: AccessLogEntry[] = [];
+    const seen: string[] = [];
+    const gateway = createGateway({
+      backend: new EchoBackend(),
+      accessLog: (entry) => entries.push(entry),
+      spans: { observe: (event) => seen.push(event.type), traceparent: () => undefined },
+    });
+    await post(gateway, '/v1/completions', { model: 'letters', prompt: 'secret words', max_tokens: 3 });
+    expect(entries).toHaveLength(1);
+    expect(entries[0]).toMatchObject({
+      route: '/v1/completions',
+      model: 'letters',
+      status: 200,
+      completionTokens: 3,
+    });
+    expect(JSON.stringify(entries)).not.toContain('secret');
+    expect(seen).toEqual(['received', 'routed', 'first-byte', 'usage', 'finished']);
   });
 
   it('describes itself', async () => {
@@ -245,6 +291,7 @@ describe('what only reads', () => {
       '/v1/completions',
       '/v1/models',
       '/v1/models/{model}',
+      '/v1/responses',
     ]);
   });
 });

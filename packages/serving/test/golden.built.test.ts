@@ -1,7 +1,6 @@
-import { readFixtureJson } from '@moestack/fixtures';
+import { fixturePath, readFixtureJson } from '@moestack/fixtures';
 import { createGateway, type Listening, listen } from '@moestack/serving';
 import { createEmbeddedBackend, type EmbeddedBackend } from '@moestack/serving/embedded';
-import { tinyMoe } from '@moestack/tiny-moe';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 interface GreedyText {
@@ -18,7 +17,10 @@ let backend: EmbeddedBackend;
 let server: Listening;
 
 beforeAll(async () => {
-  backend = await createEmbeddedBackend({ modelDirectory: tinyMoe, name: 'tiny-moe' });
+  backend = await createEmbeddedBackend({
+    modelDirectory: fixturePath('model/interim-moe/fp8'),
+    name: 'interim',
+  });
   server = await listen(createGateway({ backend }), { port: 0 });
 });
 
@@ -31,7 +33,7 @@ async function complete({ prompt, ids }: GreedyText): Promise<unknown> {
   const response = await fetch(`${server.url}/v1/completions`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ model: 'tiny-moe', prompt, max_tokens: ids.length, temperature: 0 }),
+    body: JSON.stringify({ model: 'interim', prompt, max_tokens: ids.length, temperature: 0 }),
   });
   return response.json();
 }
@@ -41,7 +43,7 @@ const answer = ({ ids, text }: GreedyText) => ({
   usage: { completion_tokens: ids.length },
 });
 
-describe('POST /v1/completions on the shipped FP8 model', () => {
+describe('POST /v1/completions on an FP8 model with golden texts', () => {
   it('has golden texts to compare with', () => {
     expect(cases).toHaveLength(3);
   });

@@ -1,10 +1,9 @@
-import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { transform } from 'esbuild';
 import { describe, expect, it } from 'vitest';
 import { readmeSnippets } from '../src/readme-snippets.js';
+import { expectToRun } from './expect-to-run.js';
 
 const packages = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -18,25 +17,8 @@ describe.each(
   const folder = join(packages, name);
   const snippets = readmeSnippets(readFileSync(join(folder, 'README.md'), 'utf8'), 'ts');
 
-  it.each(snippets.map((body, index) => ({ index, body })))(
-    'runs snippet $index',
-    async ({ index, body }) => {
-      const { code } = await transform(body, { loader: 'ts', format: 'esm', target: 'node20' });
-      const file = join(folder, `.readme-snippet-${index}.mjs`);
-      writeFileSync(file, code);
-      try {
-        const result = spawnSync(process.execPath, [file], {
-          cwd: folder,
-          encoding: 'utf8',
-          timeout: 50_000,
-        });
-        expect(result.stderr).toBe('');
-        expect(result.status).toBe(0);
-        expect(result.stdout).not.toBe('');
-      } finally {
-        rmSync(file, { force: true });
-      }
-    },
+  it.each(snippets.map((body, index) => ({ index, body })))('runs snippet $index', ({ body, index }) =>
+    expectToRun(body, folder, index),
   );
 
   it('says how to install it and what it exports or offers', () => {

@@ -58,6 +58,7 @@ export class Runtime {
   readonly rounded: Float32Array;
   readonly transposed: Float32Array;
   #recipeMacs = 0;
+  #repeatedMacs = 0;
 
   constructor(config: TrainConfig) {
     this.config = config;
@@ -105,9 +106,19 @@ export class Runtime {
     this.#recipeMacs += macs;
   }
 
-  /** Multiply-adds of all matrix products so far. */
+  /** Counts what was done since `macs` had this value as repeated: products that backward does anew instead of keeping results. */
+  countRepeated(since: number): void {
+    this.#repeatedMacs += this.macs - since;
+  }
+
+  /** Multiply-adds of all matrix products so far, those inside the forward attention kernel aside. */
   get macs(): number {
     return this.#recipeMacs + this.kernels.stats.gemmMacs;
+  }
+
+  /** Of {@link macs}, those of linear layers that backward repeats. */
+  get repeatedMacs(): number {
+    return this.#repeatedMacs;
   }
 }
 

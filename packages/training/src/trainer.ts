@@ -124,6 +124,11 @@ export class Trainer {
     return this.#runtime.macs;
   }
 
+  /** Of {@link Trainer.macs}, those of products that backward repeats instead of keeping their results. */
+  get repeatedMacs(): number {
+    return this.#runtime.repeatedMacs;
+  }
+
   /**
    * Forward, backward and one optimiser step on a batch `[sequences of this rank, context + 1]`.
    *

@@ -27,6 +27,7 @@ export interface TrainOptions {
   readonly directory: string;
   /** Ends the run with a checkpoint, after the current step or, where ranks must agree, the next. */
   readonly signal?: AbortSignal;
+  /** Called with every line of the log, as it is written. */
   readonly onEvent?: (event: TrainEvent) => void;
   /** Runs of one rank. */
   readonly source?: TokenSource;

@@ -189,10 +189,15 @@ export interface Communicator {
 
   /** Memory from which messages move with the fewest copies; zero-filled; lives until `release` or `close`. */
   allocate(dtype: 'f32', length: number): Float32Array;
+  /** The same for integers. */
   allocate(dtype: 'i32', length: number): Int32Array;
+  /** The same for 16-bit codes. */
   allocate(dtype: 'bf16' | 'f16', length: number): Uint16Array;
+  /** The same for bytes. */
   allocate(dtype: 'u8', length: number): Uint8Array;
+  /** The same for a type known at run time. */
   allocate(dtype: Dtype, length: number): DtypeArray;
+  /** Gives back what `allocate` gave. */
   release(array: DtypeArray): void;
 
   /**
@@ -247,7 +252,9 @@ export interface Communicator {
   shrink(options?: WaitOptions): Promise<Communicator>;
   /** Blocking forms of the three, for ranks in their own thread or process. */
   splitSync(color: number, key?: number, options?: RunOptions): Communicator | undefined;
+  /** Blocking `dup`. */
   dupSync(options?: RunOptions): Communicator;
+  /** Blocking `shrink`. */
   shrinkSync(options?: RunOptions): Communicator;
 
   /** Replaces what `auto` chooses by, for later plans; the same fit on every rank (plans check that). New groups inherit it. */

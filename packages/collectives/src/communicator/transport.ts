@@ -60,6 +60,7 @@ export interface FusedReduction {
 
 /** Local work bound to its operands, a reduction `target = left ⊕ right` or a copy; `run()` allocates nothing. */
 export interface BoundReduction {
+  /** Reduces once, in place. */
   run(): void;
 }
 
@@ -96,6 +97,7 @@ export interface NativeOperation {
    * Starts and completes in one blocking call of at most `timeoutSeconds`; when absent the executor uses start and test.
    */
   run?(timeoutSeconds: number): void;
+  /** Releases what the operation holds. */
   close(): void;
 }
 

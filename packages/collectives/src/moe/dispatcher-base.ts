@@ -33,6 +33,7 @@ export class Exchange<Result> implements PendingExchange, Waitable {
     this.#finish = finish;
   }
 
+  /** Whether both halves of the exchange are done. */
   get complete(): boolean {
     return this.#complete;
   }

@@ -15,6 +15,7 @@ export interface AttackTableOptions {
   /** A seeded generator for each attack, so that attacks do not depend on one another. */
   readonly random: (attack: string) => () => number;
   readonly signal?: AbortSignal;
+  /** Called after texts were attacked. */
   readonly onProgress?: (progress: { readonly done: number; readonly total: number }) => void;
 }
 

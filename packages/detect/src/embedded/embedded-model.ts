@@ -135,9 +135,12 @@ export async function loadEmbeddedModel(
  * checkpoint (the default) it plays both roles: Fast-DetectGPT is white-box then, and Binoculars compares the text's surprise
  * with the model's own entropy.
  */
-export async function loadEmbeddedPair(
-  options: EmbeddedPairOptions = {},
-): Promise<Required<ModelPair> & { close(): Promise<void> }> {
+export async function loadEmbeddedPair(options: EmbeddedPairOptions = {}): Promise<
+  Required<ModelPair> & {
+    /** Frees both models. */
+    close(): Promise<void>;
+  }
+> {
   const { performer: performerPath, observer: observerPath, ...rest } = options;
   const performer = await loadEmbeddedModel(performerPath, rest);
   if (observerPath === undefined) return { performer, observer: performer, close: () => performer.close() };

@@ -35,6 +35,7 @@ export interface Guardrail {
   readonly policy: GuardrailPolicy;
   /** Whether no text can be changed by it. */
   readonly onlyAnnotates: boolean;
+  /** Judges a text, and masks or replaces it as the policy says. */
   check(text: string, source: GuardrailSource): GuardrailResult;
 }
 

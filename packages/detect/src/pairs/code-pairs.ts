@@ -20,6 +20,7 @@ export interface CodePairOptions extends HttpOptions, ScoreOptions {
   readonly answerTimeoutSeconds?: number;
   /** Further tries of a request that may succeed later; default 2. */
   readonly retries?: number;
+  /** Called after each pair. */
   readonly onProgress?: (progress: CodePairProgress) => void;
 }
 

@@ -23,6 +23,7 @@ export interface Detector {
   readonly needs: DetectorNeed;
   /** Whether sampled tokens are needed ({@link TextScorerOptions.sampling}). */
   readonly samples?: true;
+  /** The score of a text from the statistics of its tokens. */
   score(statistics: TextStatistics): number;
 }
 

@@ -41,6 +41,7 @@ export interface EvaluateOptions {
   readonly maxTokens?: number;
   /** Written into the record; default the call of this function. */
   readonly command?: string;
+  /** Called as tokens are scored. */
   readonly onProgress?: (progress: EvaluationProgress) => void;
   readonly signal?: AbortSignal;
 }

@@ -34,6 +34,7 @@ export interface TraceRecorder {
   ): void;
   /** What is kept, oldest first; the arrays are the recorder's own. */
   trace(): CapturedTrace;
+  /** Forgets all records and starts counting anew. */
   clear(): void;
 }
 

@@ -73,6 +73,7 @@ export interface EmbeddedOptions {
   readonly stepTimeoutSeconds?: number;
   /** Called when lost ranks have been replaced, or the engine was given up. */
   readonly onRestart?: (restart: EngineRestart) => void;
+  /** Called while the model is loaded. */
   readonly onProgress?: (progress: LoadProgress) => void;
   /** Aborts the start. */
   readonly signal?: AbortSignal;

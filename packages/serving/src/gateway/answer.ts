@@ -1,22 +1,27 @@
 import { AbortedError } from '@moestack/schemas/errors';
+import type { Lease } from '../auth/limiter.js';
 import type { Backend, BackendEvent, GenerateRequest, Usage } from '../backend.js';
+import { errorCode } from '../http/error-frame.js';
 import { errorBody } from '../http/error-response.js';
 import { sseResponse } from '../http/sse.js';
+import type { ServingMetrics } from '../metrics/serving-metrics.js';
 import type { AnswerFormat } from '../openai/answer-format.js';
 import { sumUsage } from '../openai/format.js';
+import type { UsageBody } from '../openai/responses.js';
 import { type Admitted, admitAll, collect, interleave, releaseAll } from './generations.js';
 import type { InFlight } from './in-flight.js';
-import type { GatewayMetrics } from './metrics.js';
+import type { RequestLog } from './request-log.js';
 
 /** What an answer needs around it. */
 export interface AnswerContext {
   readonly backend: Backend;
-  readonly metrics: GatewayMetrics;
+  readonly metrics: ServingMetrics;
   readonly inFlight: InFlight;
   readonly requestId: string;
-  readonly arrivalUs: number;
   /** Aborts when the client leaves. */
   readonly client: AbortSignal;
+  readonly log: RequestLog;
+  readonly lease: Lease;
   /** Told of errors that nobody else sees. */
   readonly onError: (error: unknown, requestId: string) => void;
 }
@@ -41,6 +46,8 @@ export async function answer(plan: AnswerPlan, context: AnswerContext): Promise<
   const task = context.inFlight.begin(context.client);
   let streaming = false;
   let admitted: Admitted[] = [];
+  const worker = context.backend.name;
+  context.log.routed(worker, worker, 'whole', 0);
   try {
     admitted = await admitAll(context.backend, plan.generations, task.signal, task.abort);
     if (!plan.stream) return await answerWhole(plan, context, admitted);
@@ -52,12 +59,16 @@ export async function answer(plan: AnswerPlan, context: AnswerContext): Promise<
         // A shutdown or a lost client is the reason behind whatever the backend made of it.
         const cause = task.signal.aborted ? task.signal.reason : error;
         context.onError(cause, context.requestId);
+        context.log.finished(200, 'failed', errorCode(cause));
+        context.lease.settle(undefined);
         await releaseAll(admitted);
         task.end();
         return errorBody(cause, context.requestId);
       },
       onCancel: async () => {
         task.abort(new AbortedError('the request'));
+        context.log.finished(200, 'aborted', 'serving/client-left');
+        context.lease.settle(undefined);
         await releaseAll(admitted);
         task.end();
       },
@@ -79,7 +90,7 @@ async function answerWhole(
 ): Promise<Response> {
   const choices = await Promise.all(
     admitted.map(async (one) => {
-      const observe = context.metrics.follow(context.arrivalUs);
+      const observe = context.metrics.follow(one.request.model);
       observe(one.start);
       return collect(context.backend, one, observe);
     }),
@@ -88,6 +99,8 @@ async function answerWhole(
     choices.map((choice) => choice.finish.usage),
     plan.choicesPerPrompt,
   );
+  context.log.firstByte();
+  finish(context, usage);
   return new Response(JSON.stringify(plan.format.whole(choices, usage)), {
     headers: { 'content-type': 'application/json', 'x-request-id': context.requestId },
   });
@@ -99,9 +112,10 @@ async function* streamFrames(
   admitted: readonly Admitted[],
   task: Task,
 ): AsyncGenerator<unknown, undefined> {
-  const observers = admitted.map(() => context.metrics.follow(context.arrivalUs));
+  const observers = admitted.map((one) => context.metrics.follow(one.request.model));
   const usages: Usage[] = [];
   const see = (index: number, event: BackendEvent) => {
+    if (event.type === 'delta') context.log.firstByte();
     observers[index]?.(event);
     return plan.format.frame(index, event);
   };
@@ -114,7 +128,20 @@ async function* streamFrames(
     const frame = see(index, event);
     if (frame !== undefined) yield frame;
   }
-  if (plan.includeUsage) yield plan.format.usage(sumUsage(usages, plan.choicesPerPrompt));
+  const usage = sumUsage(usages, plan.choicesPerPrompt);
+  if (plan.includeUsage) yield plan.format.usage(usage);
+  finish(context, usage);
   task.end();
   return undefined;
+}
+
+function finish({ log, lease }: AnswerContext, body: UsageBody): void {
+  const usage: Usage = {
+    promptTokens: body.prompt_tokens,
+    completionTokens: body.completion_tokens,
+    cachedTokens: body.prompt_tokens_details.cached_tokens,
+  };
+  log.usage(usage);
+  log.finished(200, 'ok');
+  lease.settle(usage);
 }

@@ -1,20 +1,39 @@
 import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { OpenAPIHono } from '@hono/zod-openapi';
+import { Admission } from '../auth/admission.js';
 import { type Clock, systemClock } from '../clock.js';
+import { dashboardPaths } from '../dashboard/routes.js';
 import { draining, ServingError } from '../errors.js';
 import { errorResponse } from '../http/error-response.js';
+import type { GatewayObserver } from '../observer.js';
+import { BackendSet, isForwarding } from './backend-set.js';
 import { addGenerationRoutes } from './generation-routes.js';
 import { InFlight } from './in-flight.js';
 import { addInfoRoutes } from './info-routes.js';
-import { GatewayMetrics } from './metrics.js';
+import { Monitor } from './monitor.js';
+import { nodeHandler } from './node-handler.js';
 import type { GatewayContext, GatewayEnv, GatewayOptions } from './options.js';
+import { addResponsesRoute } from './responses-route.js';
 
 /** An OpenAI-compatible HTTP application over a backend; {@link listen} puts it on a port. */
 export interface Gateway {
   /** The hono application, to be mounted in another one. */
   readonly app: OpenAPIHono<GatewayEnv>;
-  /** Answers one request. */
-  readonly fetch: (request: Request) => Response | Promise<Response>;
+  /**
+   * Answers one request.
+   *
+   * @param env - of the server: with node's `incoming` message in it, the dashboard knows who asks.
+   */
+  readonly fetch: (request: Request, env?: object) => Response | Promise<Response>;
+  /**
+   * Takes a request of node's own server if it can be passed on to a pool without detours; {@link listen} asks it first.
+   *
+   * @returns whether it was taken.
+   */
+  readonly handle: (request: IncomingMessage, response: ServerResponse) => boolean;
+  /** Tells metrics and dashboard: for breakers and health of backends, see `observer` of their options. */
+  readonly observer: GatewayObserver;
   /** Requests being answered. */
   readonly requestsInFlight: number;
   /**
@@ -28,7 +47,8 @@ const defaultMaxBodyBytes = 8 * 1024 * 1024;
 const defaultDrainSeconds = 30;
 
 /**
- * Builds the gateway: `/v1/chat/completions`, `/v1/completions`, `/v1/models`, `/health`, `/metrics`, `/openapi.json`.
+ * Builds the gateway: `/v1/chat/completions`, `/v1/completions`, `/v1/responses`, `/v1/models`, `/health`, `/metrics`,
+ * `/openapi.json`, and with `dashboard` the page at `/`.
  *
  * @example
  * ```ts
@@ -47,9 +67,20 @@ export function createGateway(options: GatewayOptions): Gateway {
   const clock: Clock = options.clock ?? systemClock;
   const inFlight = new InFlight();
   let isDraining = false;
+  const backends = new BackendSet('name' in options.backend ? [options.backend] : options.backend);
+  const monitor = new Monitor(options, backends, clock, (options.keys?.length ?? 0) > 0);
+  for (const backend of backends.all) if (isForwarding(backend)) backend.watch?.(monitor.observer);
   const context: GatewayContext = {
-    backend: options.backend,
-    metrics: new GatewayMetrics(options.backend, clock),
+    backends,
+    admission: new Admission({
+      clock,
+      ...(options.keys && { keys: options.keys }),
+      ...(options.limits && { limits: options.limits }),
+    }),
+    guardrail: options.guardrail,
+    observer: monitor.observer,
+    metrics: monitor.metrics,
+    monitor,
     inFlight,
     clock,
     maxBodyBytes: options.maxBodyBytes ?? defaultMaxBodyBytes,
@@ -61,7 +92,9 @@ export function createGateway(options: GatewayOptions): Gateway {
   const app = createApp(context);
   return {
     app,
-    fetch: (request) => app.fetch(request),
+    fetch: (request, env) => app.fetch(request, env),
+    handle: nodeHandler(context),
+    observer: monitor.observer,
     get requestsInFlight() {
       return inFlight.size;
     },
@@ -70,20 +103,24 @@ export function createGateway(options: GatewayOptions): Gateway {
       const timer = setTimeout(() => inFlight.abortAll(draining()), drainSeconds * 1000);
       await inFlight.idle();
       clearTimeout(timer);
+      monitor.stop();
     },
   };
 }
 
 function createApp(context: GatewayContext): OpenAPIHono<GatewayEnv> {
   const app = new OpenAPIHono<GatewayEnv>();
+  const routes = { ...apiRoutes, ...(context.monitor.dashboard !== undefined && pageRoutes) };
   app.use(async (c, next) => {
     c.set('requestId', context.newId());
     c.set('arrivalUs', context.clock.nowUs());
     await next();
-    context.metrics.response(knownRoute(c.req.path), c.res.status);
+    context.metrics.response(knownRoute(c.req.path, routes), c.res.status);
   });
   addInfoRoutes(app, context);
   addGenerationRoutes(app, context);
+  addResponsesRoute(app, context);
+  context.monitor.addRoutes(app);
   app.onError((error, c) => {
     const requestId = c.get('requestId');
     // 499 as nginx has it: nobody reads this answer.
@@ -93,7 +130,7 @@ function createApp(context: GatewayContext): OpenAPIHono<GatewayEnv> {
     return response;
   });
   app.notFound((c) => {
-    const methods = allowedMethods(c.req.path);
+    const methods = allowedMethods(c.req.path, routes);
     const error = methods === undefined ? notFound(c.req.path) : wrongMethod(c.req.method, methods);
     const response = errorResponse(error, c.get('requestId'));
     if (methods !== undefined) response.headers.set('allow', methods);
@@ -102,22 +139,27 @@ function createApp(context: GatewayContext): OpenAPIHono<GatewayEnv> {
   return app;
 }
 
-const routes: Readonly<Record<string, string>> = {
+type Routes = Readonly<Record<string, string>>;
+
+const pageRoutes: Routes = Object.fromEntries(dashboardPaths.map((path) => [path, 'GET, HEAD']));
+
+const apiRoutes: Routes = {
   '/v1/chat/completions': 'POST',
   '/v1/completions': 'POST',
+  '/v1/responses': 'POST',
   '/v1/models': 'GET, HEAD',
   '/health': 'GET, HEAD',
   '/metrics': 'GET, HEAD',
   '/openapi.json': 'GET, HEAD',
 };
 
-function allowedMethods(path: string): string | undefined {
+function allowedMethods(path: string, routes: Routes): string | undefined {
   if (Object.hasOwn(routes, path)) return routes[path];
   return path.startsWith('/v1/models/') ? 'GET, HEAD' : undefined;
 }
 
 /** Keeps the label set of the metrics bounded, whatever paths clients ask for. */
-function knownRoute(path: string): string {
+function knownRoute(path: string, routes: Routes): string {
   if (path.startsWith('/v1/models/')) return '/v1/models/{model}';
   return Object.hasOwn(routes, path) ? path : 'other';
 }
@@ -127,7 +169,7 @@ function notFound(path: string): ServingError {
     code: 'serving/unknown-route',
     openAiCode: 'unknown_url',
     message: `there is nothing at ${JSON.stringify(path.slice(0, 120))}`,
-    remedy: `use one of: ${Object.keys(routes).join(', ')}`,
+    remedy: `use one of: ${Object.keys(apiRoutes).join(', ')}`,
     status: 404,
   });
 }

@@ -1,8 +1,14 @@
 import { createRoute, type OpenAPIHono, type z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
-import type { GenerateRequest } from '../backend.js';
-import { draining, unknownModel } from '../errors.js';
-import { readJson } from '../http/read-json.js';
+import type { Backend, GenerateRequest } from '../backend.js';
+import { unknownModel } from '../errors.js';
+import type { ForwardPath } from '../forward.js';
+import { guardedBackend } from '../guardrail/check-events.js';
+import { checkInput } from '../guardrail/check-input.js';
+import { FetchSink } from '../http/answer-sink.js';
+import { checkBody } from '../http/check-body.js';
+import { readWebBody } from '../http/read-body.js';
+import type { JsonObject } from '../json/json-object.js';
 import type { AnswerFormat, AnswerHead } from '../openai/answer-format.js';
 import { ChatFormat } from '../openai/chat-format.js';
 import { ChatCompletionRequest } from '../openai/chat-request.js';
@@ -13,6 +19,9 @@ import { ChatCompletion, ChatCompletionChunk, Completion, ErrorBody } from '../o
 import { chatGenerations, completionGenerations, type RequestContext } from '../openai/to-generate.js';
 import { refuseUnsupported } from '../openai/unsupported.js';
 import { answer } from './answer.js';
+import { isForwarding } from './backend-set.js';
+import { answerForwarded, clientLeft, type ForwardedRequest } from './forwarded.js';
+import { type OpenedRequest, openRequest } from './open-request.js';
 import type { GatewayContext, GatewayEnv } from './options.js';
 
 const failures: Readonly<Record<number, string>> = {
@@ -49,6 +58,7 @@ function route(path: string, summary: string, request: z.ZodType, whole: z.ZodTy
 }
 
 interface Endpoint<T> {
+  readonly path: ForwardPath;
   readonly idPrefix: string;
   readonly schema: z.ZodType<T>;
   readonly generations: (body: T, context: RequestContext) => GenerateRequest[];
@@ -71,12 +81,14 @@ export function addGenerationRoutes(app: OpenAPIHono<GatewayEnv>, context: Gatew
     route('/v1/completions', 'Continue a text', CompletionRequest, Completion, Completion),
   );
   const chat: Endpoint<ChatCompletionRequest> = {
+    path: '/v1/chat/completions',
     idPrefix: 'chatcmpl',
     schema: ChatCompletionRequest,
     generations: chatGenerations,
     format: (head, options) => new ChatFormat(head, options),
   };
   const completion: Endpoint<CompletionRequest> = {
+    path: '/v1/completions',
     idPrefix: 'cmpl',
     schema: CompletionRequest,
     generations: completionGenerations,
@@ -91,10 +103,51 @@ async function generate<T extends CommonRequest & Record<string, unknown>>(
   endpoint: Endpoint<T>,
   context: GatewayContext,
 ): Promise<Response> {
-  if (context.isDraining()) throw draining();
-  const body = await readJson(c.req.raw, endpoint.schema, context.maxBodyBytes);
+  const requestId = c.get('requestId');
+  const header = (name: string) => c.req.header(name);
+  const readBody = () => readWebBody(c.req.raw, context.maxBodyBytes);
+  const opened = await openRequest({ requestId, route: endpoint.path, header, readBody }, context);
+  const { backend } = opened;
+  if (isForwarding(backend)) {
+    const request = { ...opened, backend, requestId, path: endpoint.path, header };
+    return forward(request, c.req.raw.signal, context);
+  }
+  try {
+    return await generateHere(c, endpoint, context, { ...opened, backend });
+  } catch (error) {
+    opened.lease.settle({ promptTokens: 0, completionTokens: 0 });
+    if (c.req.raw.signal.aborted) opened.log.finished(499, 'aborted', 'serving/client-left');
+    else opened.log.failed(error);
+    throw error;
+  }
+}
+
+async function forward(
+  request: Omit<ForwardedRequest, 'client'>,
+  client: AbortSignal,
+  context: GatewayContext,
+): Promise<Response> {
+  const cancelled = new AbortController();
+  const sink = new FetchSink(() => cancelled.abort(clientLeft()));
+  const left = AbortSignal.any([client, cancelled.signal]);
+  const answered = answerForwarded({ ...request, client: left }, sink, context);
+  // A client that left before the head gets none.
+  const nobody = answered.then(() => new Response(null, { status: 499 }));
+  return Promise.race([sink.response, nobody]);
+}
+
+async function generateHere<T extends CommonRequest & Record<string, unknown>>(
+  c: Context<GatewayEnv>,
+  endpoint: Endpoint<T>,
+  context: GatewayContext,
+  opened: OpenedRequest & { readonly backend: Backend },
+): Promise<Response> {
+  const { guardrail } = context;
+  const checked: JsonObject =
+    guardrail === undefined ? opened.body : await checkInput(opened.body, guardrail);
+  const body = checkBody(JSON.parse(checked.text), endpoint.schema);
   refuseUnsupported(body);
-  const model = await chooseModel(context, body.model);
+  const model = await chooseModel(opened.backend, body.model);
   const requestId = c.get('requestId');
   const generations = endpoint.generations(body, { requestId, model });
   const head: AnswerHead = {
@@ -112,19 +165,20 @@ async function generate<T extends CommonRequest & Record<string, unknown>>(
       includeUsage: body.stream_options?.include_usage === true,
     },
     {
-      backend: context.backend,
+      backend: guardrail === undefined ? opened.backend : guardedBackend(opened.backend, guardrail),
       metrics: context.metrics,
       inFlight: context.inFlight,
       requestId,
-      arrivalUs: c.get('arrivalUs'),
       client: c.req.raw.signal,
+      log: opened.log,
+      lease: opened.lease,
       onError: context.onError,
     },
   );
 }
 
-async function chooseModel(context: GatewayContext, wanted: string | null | undefined): Promise<string> {
-  const served = (await context.backend.models()).map((card) => card.id);
+async function chooseModel(backend: Backend, wanted: string | null | undefined): Promise<string> {
+  const served = (await backend.models()).map((card) => card.id);
   const model = wanted ?? served[0];
   if (model === undefined || !served.includes(model)) throw unknownModel(model ?? '', served);
   return model;

@@ -1,5 +1,5 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
-import type { ModelCard } from '../backend.js';
+import type { ServedModel } from '../backend.js';
 import { unknownModel } from '../errors.js';
 import { ErrorBody, HealthBody, ModelBody, ModelList } from '../openai/responses.js';
 import type { GatewayContext, GatewayEnv } from './options.js';
@@ -43,13 +43,13 @@ const metrics = createRoute({
 
 /** Adds what only reads: models, health, metrics, the API description. */
 export function addInfoRoutes(app: OpenAPIHono<GatewayEnv>, context: GatewayContext): void {
-  const { backend } = context;
-  const toBody = (card: ModelCard): z.infer<typeof ModelBody> => ({
+  const { backends: backend } = context;
+  const toBody = (card: ServedModel): z.infer<typeof ModelBody> => ({
     id: card.id,
     object: 'model',
     created: context.createdSeconds,
     owned_by: card.ownedBy ?? 'moestack',
-    max_model_len: card.contextTokens,
+    ...(card.contextTokens !== undefined && { max_model_len: card.contextTokens }),
   });
   app.openapi(listModels, async (c) =>
     c.json({ object: 'list' as const, data: (await backend.models()).map(toBody) }, 200),

@@ -1,16 +1,28 @@
-import type { Backend } from '../backend.js';
+import type { Admission } from '../auth/admission.js';
+import type { ApiKey, Limits } from '../auth/api-keys.js';
 import type { Clock } from '../clock.js';
+import type { GatewayGuardrail } from '../guardrail/guardrail.js';
+import type { ServingMetrics } from '../metrics/serving-metrics.js';
+import type { GatewayObserver } from '../observer.js';
+import type { AnyBackend, BackendSet } from './backend-set.js';
 import type { InFlight } from './in-flight.js';
-import type { GatewayMetrics } from './metrics.js';
+import type { Monitor, MonitorOptions } from './monitor.js';
 
 /** Options of {@link createGateway}. */
-export interface GatewayOptions {
-  readonly backend: Backend;
+export interface GatewayOptions extends MonitorOptions {
+  /** One, or several that serve different models. */
+  readonly backend: AnyBackend | readonly AnyBackend[];
   /** Longest request body; default 8 MiB. */
   readonly maxBodyBytes?: number;
+  /** Keys that clients must show; default: everybody is let in. */
+  readonly keys?: readonly ApiKey[];
+  /** Limits over all clients together. */
+  readonly limits?: Limits;
+  /** Checks prompts and answers; `createGuardrail` of `@moestack/detect` makes one. */
+  readonly guardrail?: GatewayGuardrail;
   /** Default: the machine's clock. */
   readonly clock?: Clock;
-  /** Makes request ids; default: random UUIDs. */
+  /** Makes request ids, unique for ever; default: random UUIDs. */
   readonly newId?: () => string;
   /** Told of every error that is answered with a status of 500 or more, or within a stream. */
   readonly onError?: (error: unknown, requestId: string) => void;
@@ -18,8 +30,12 @@ export interface GatewayOptions {
 
 /** What the routes share. */
 export interface GatewayContext {
-  readonly backend: Backend;
-  readonly metrics: GatewayMetrics;
+  readonly backends: BackendSet;
+  readonly admission: Admission;
+  readonly guardrail: GatewayGuardrail | undefined;
+  readonly observer: GatewayObserver;
+  readonly metrics: ServingMetrics;
+  readonly monitor: Monitor;
   readonly inFlight: InFlight;
   readonly clock: Clock;
   readonly maxBodyBytes: number;

@@ -25,12 +25,23 @@ export function errorBody(error: unknown, requestId: string): ErrorBody {
   };
 }
 
+/** Status of any thrown value. */
+export function errorStatus(error: unknown): number {
+  return ServingError.isInstance(error) ? error.status : 500;
+}
+
+/** `Retry-After` of a thrown value. */
+export function retryAfterOf(error: unknown): string | undefined {
+  if (!ServingError.isInstance(error) || error.retryAfterSeconds === undefined) return undefined;
+  return String(error.retryAfterSeconds);
+}
+
 /** Any thrown value as an HTTP response. */
 export function errorResponse(error: unknown, requestId: string): Response {
-  const status = ServingError.isInstance(error) ? error.status : 500;
   const headers = new Headers({ 'content-type': 'application/json', 'x-request-id': requestId });
-  if (ServingError.isInstance(error) && error.retryAfterSeconds !== undefined) {
-    headers.set('retry-after', String(error.retryAfterSeconds));
-  }
+  const retryAfter = retryAfterOf(error);
+  if (retryAfter !== undefined) headers.set('retry-after', retryAfter);
+  const status = errorStatus(error);
+  if (status === 401) headers.set('www-authenticate', 'Bearer');
   return new Response(JSON.stringify(errorBody(error, requestId)), { status, headers });
 }

@@ -94,7 +94,7 @@ export const ModelBody = z
     object: z.literal('model'),
     created: z.int(),
     owned_by: z.string(),
-    max_model_len: z.int(),
+    max_model_len: z.int().optional(),
   })
   .openapi('Model');
 export type ModelBody = z.infer<typeof ModelBody>;

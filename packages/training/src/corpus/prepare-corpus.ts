@@ -28,6 +28,7 @@ export interface PrepareCorpusOptions {
   readonly cacheDirectory: string;
   /** Context that `tokenizer_config.json` names; default 512. */
   readonly contextTokens?: number;
+  /** Called as the work proceeds. */
   readonly onProgress?: (progress: PrepareProgress) => void;
   readonly signal?: AbortSignal;
 }

@@ -180,7 +180,9 @@ export class Attention {
     this.#outputLayer.backward(this.#outputInput, dy, outputGradients, false);
     this.#latent.load();
     this.#queryCompressed?.load();
+    const before = this.#runtime.macs;
     this.#expand();
+    this.#runtime.countRepeated(before);
     this.#scoresBackward();
     this.#rotateQueries(queryGradients, this.#scratch.inverseRotations);
     this.#collectKeyGradients();

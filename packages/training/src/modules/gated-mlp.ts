@@ -99,8 +99,10 @@ export class GatedMlp {
     const size = rows * this.width;
     const gradient = exactly(hidden, size);
     this.#down.backward(this.activation, dy, gradient, false);
+    const before = this.#runtime.macs;
     this.#gate.forward(this.input, gate);
     this.#up.forward(this.input, up);
+    this.#runtime.countRepeated(before);
     if (weights !== undefined && weightGradients !== undefined) {
       // The unweighted activation, in the room of a product operand that is free now.
       const { operand } = this.#runtime;

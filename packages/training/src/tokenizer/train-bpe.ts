@@ -23,6 +23,7 @@ export type BpeMerge = readonly [left: number, right: number, merged: number];
 /** Options of {@link trainBpe}. */
 export interface TrainBpeOptions {
   readonly vocabularySize: number;
+  /** Called after merges were found. */
   readonly onProgress?: (progress: { done: number; total: number }) => void;
   readonly signal?: AbortSignal;
 }

@@ -1,0 +1,45 @@
+import { basename, dirname, resolve } from 'node:path';
+import {
+  Accelerator,
+  accelerators,
+  deepSeekV3,
+  type ModelShape,
+  modelShapeFromConfig,
+} from '@moestack/simulator';
+import { badInput, configPath, readJson } from './read-file.js';
+
+/** Which GPUs and which model. */
+export interface HardwareOptions {
+  readonly accelerator: string;
+  readonly model: string;
+  readonly price?: number;
+}
+
+/** The accelerator of a preset's name, or of a JSON file. */
+export async function readAccelerator({ accelerator, price }: HardwareOptions): Promise<Accelerator> {
+  const preset = Object.entries(accelerators).find(([name]) => name === accelerator.toLowerCase())?.[1];
+  const found = preset ?? (await acceleratorFile(accelerator));
+  return price === undefined ? found : { ...found, usdPerGpuHour: price };
+}
+
+async function acceleratorFile(path: string): Promise<Accelerator> {
+  if (!path.endsWith('.json')) {
+    const names = Object.keys(accelerators).join(', ');
+    throw badInput(`unknown accelerator ${path}`, path, `use ${names}, or a JSON file that describes one`);
+  }
+  const result = Accelerator.safeParse(await readJson(path, 'the accelerator'));
+  if (result.success) return result.data;
+  const issue = result.error.issues[0];
+  const field = issue?.path.join('.') ?? '';
+  throw badInput(`wrong accelerator in ${path} at ${field}: ${issue?.message}`, field, `correct ${field}`);
+}
+
+/** The shape of `deepseek-v3`, or of a Hugging Face directory or its `config.json`. */
+export async function readModel({ model }: HardwareOptions): Promise<ModelShape> {
+  if (model.toLowerCase() === 'deepseek-v3') return deepSeekV3;
+  const path = await configPath(model);
+  return modelShapeFromConfig(
+    await readJson(path, 'the configuration of the model'),
+    basename(dirname(resolve(path))),
+  );
+}

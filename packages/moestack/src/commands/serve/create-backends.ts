@@ -1,0 +1,119 @@
+import type {
+  AnyBackend,
+  BackendConfig,
+  EmbeddedBackendConfig,
+  GatewayObserver,
+  PoolBackendOptions,
+  ServeConfig,
+  SloTargets,
+  WorkerOptions,
+} from '@moestack/serving';
+import type { EmbeddedOptions, StageRebalance } from '@moestack/serving/embedded';
+import { tinyMoe } from '@moestack/tiny-moe';
+import { LoadProgress } from '../../load-progress.js';
+import type { Reporter } from '../../reporter.js';
+import { defined } from './effective-config.js';
+import { secretOf } from './secrets.js';
+
+/** What backends are made with. */
+export interface BackendContext {
+  readonly reporter: Reporter;
+  readonly signal: AbortSignal;
+  /** Told of breakers and health of servers. */
+  readonly observer: GatewayObserver;
+}
+
+type PoolConfig = Exclude<BackendConfig, EmbeddedBackendConfig>;
+
+/** Makes the backends of a configuration, side by side; if one fails, the others are closed. */
+export async function createBackends(config: ServeConfig, context: BackendContext): Promise<AnyBackend[]> {
+  const slo = config.slo === undefined ? undefined : defined(config.slo);
+  const settled = await Promise.allSettled(
+    config.backends.map((backend) =>
+      backend.type === 'embedded' ? embeddedBackend(backend, slo, context) : poolBackend(backend, context),
+    ),
+  );
+  const failure = settled.find((one) => one.status === 'rejected');
+  const made = settled.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+  if (failure === undefined) return made;
+  await Promise.allSettled(made.map((backend) => backend.close()));
+  throw failure.reason;
+}
+
+async function embeddedBackend(
+  config: EmbeddedBackendConfig,
+  slo: SloTargets | undefined,
+  { reporter, signal }: BackendContext,
+): Promise<AnyBackend> {
+  const { type: _, model, name, rebalanceSeconds, ...sizes } = config;
+  const progress = new LoadProgress(reporter);
+  const options: EmbeddedOptions = {
+    ...defined(sizes),
+    modelDirectory: model ?? tinyMoe,
+    ...(name !== undefined ? { name } : model === undefined && { name: 'tiny-moe' }),
+    ...(slo !== undefined && { slo }),
+    onProgress: (report) => progress.update(report),
+    onRestart: ({ stage = 'engine', error, ranks, resumed }) => {
+      const reason = error instanceof Error ? error.message : String(error);
+      const after = ranks === undefined ? 'given up' : `restarted, ${resumed} requests go on`;
+      reporter.note(
+        { event: 'restarted', stage, reason, resumed, ...(ranks && { ranks }) },
+        `${reason}: ${after}`,
+      );
+    },
+    onRebalance: (result) =>
+      reporter.note(
+        { event: 'rebalanced', ...rebalanceNumbers(result) },
+        `${result.stage}: moved ${result.movedExperts} experts, highest over mean load of a rank ${result.imbalanceBefore.toFixed(2)} -> ${result.imbalanceAfter.toFixed(2)}`,
+      ),
+    signal,
+    ...(rebalanceSeconds !== undefined && {
+      rebalance: {
+        periodSeconds: rebalanceSeconds,
+        minIntervalSeconds: rebalanceSeconds,
+        recorder: { bucketSeconds: Math.min(60, rebalanceSeconds / 5) },
+      },
+    }),
+  };
+  const { createEmbeddedBackend } = await import('@moestack/serving/embedded');
+  return createEmbeddedBackend(options).finally(() => progress.stop());
+}
+
+async function poolBackend(config: PoolConfig, { observer }: BackendContext): Promise<AnyBackend> {
+  const { createPolicy, OpenAiBackend, seededRandom, SglangBackend, VllmBackend } = await import(
+    '@moestack/serving'
+  );
+  const random = seededRandom(crypto.getRandomValues(new Uint32Array(1))[0]!);
+  const { name, models, timeouts, retry, breaker, health } = config;
+  const common: PoolBackendOptions & { policy: ReturnType<typeof createPolicy> } = {
+    name,
+    ...(models !== undefined && { models }),
+    ...(timeouts !== undefined && { timeouts: defined(timeouts) }),
+    ...(retry !== undefined && { retry: defined(retry) }),
+    ...(breaker !== undefined && { breaker: defined(breaker) }),
+    ...(health !== undefined && { health: health === false ? false : defined(health) }),
+    policy: createPolicy(config.policy, random),
+    observer,
+    random,
+  };
+  if (config.type === 'openai')
+    return new OpenAiBackend({ ...common, workers: config.workers.map(workerOptions) });
+  const legs = { prefill: config.prefill.map(workerOptions), decode: config.decode.map(workerOptions) };
+  if (config.type === 'sglang') return new SglangBackend({ ...common, ...legs });
+  const { connector, cancelGraceSeconds } = config;
+  return new VllmBackend({ ...common, ...legs, ...defined({ connector, cancelGraceSeconds }) });
+}
+
+function workerOptions({
+  apiKeyEnv,
+  url,
+  ...worker
+}: Extract<PoolConfig, { type: 'sglang' }>['prefill'][number]): WorkerOptions {
+  const apiKey = apiKeyEnv === undefined ? worker.apiKey : secretOf(apiKeyEnv);
+  return { url, ...defined({ ...worker, apiKey }) };
+}
+
+function rebalanceNumbers(result: StageRebalance) {
+  const { stage, layers, movedExperts, imbalanceBefore, imbalanceAfter } = result;
+  return { stage, layers, movedExperts, imbalanceBefore, imbalanceAfter };
+}

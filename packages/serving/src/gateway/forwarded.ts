@@ -1,0 +1,221 @@
+import { AbortedError } from '@moestack/schemas/errors';
+import type { Lease } from '../auth/limiter.js';
+import { stripInternalFields } from '../backends/internal-fields.js';
+import type { ForwardAnswer, ForwardingBackend, ForwardPath, ForwardRequest } from '../forward.js';
+import { checkInput } from '../guardrail/check-input.js';
+import { checkedStream, checkWhole } from '../guardrail/check-output.js';
+import type { AnswerSink } from '../http/answer-sink.js';
+import { isErrorAnswer } from '../http/error-frame.js';
+import { errorBody, errorStatus, retryAfterOf } from '../http/error-response.js';
+import { type RelayResult, relayStream } from '../http/relay-stream.js';
+import { readWhole } from '../http/relay-whole.js';
+import { JsonObject } from '../json/json-object.js';
+import type { BodySource } from '../upstream/leg.js';
+import type { GatewayContext } from './options.js';
+import type { RequestLog } from './request-log.js';
+
+/** A request that goes to a pool, its body read and its sender known. */
+export interface ForwardedRequest {
+  readonly requestId: string;
+  readonly path: ForwardPath;
+  readonly body: JsonObject;
+  readonly header: (name: string) => string | undefined;
+  readonly backend: ForwardingBackend;
+  readonly log: RequestLog;
+  readonly lease: Lease;
+  readonly countsTokens: boolean;
+  /** Aborts when the client leaves. */
+  readonly client: AbortSignal;
+}
+
+/**
+ * Sends a request to a pool and its answer to the client. Never throws: every failure becomes an answer, unless nobody
+ * is there to read it.
+ */
+export async function answerForwarded(
+  request: ForwardedRequest,
+  sink: AnswerSink,
+  context: GatewayContext,
+): Promise<void> {
+  const task = context.inFlight.begin(request.client);
+  const { log, lease } = request;
+  let used: { promptTokens: number; completionTokens: number } | undefined;
+  try {
+    const { forward, hideUsage } = await prepare(request, context);
+    const answer = await request.backend.forward(forward, { signal: task.signal, observer: log.observer });
+    if (answer.type === 'error') {
+      sendErrorAnswer(answer, sink, request.requestId);
+      log.finished(answer.status, answer.status < 500 ? 'refused' : 'failed', answer.code);
+      return;
+    }
+    const isStream = answer.contentType.startsWith('text/event-stream');
+    const result = isStream
+      ? await sendStream(request, answer, sink, { context, signal: task.signal, hideUsage })
+      : await sendWhole(request, answer.source, sink, { context, signal: task.signal });
+    // Without usage, pieces are the best count of tokens there is.
+    used = result.usage ?? { promptTokens: 0, completionTokens: result.pieces };
+    log.usage(result.usage);
+    log.finished(200, result.outcome, result.code);
+  } catch (error) {
+    const cause: unknown = task.signal.aborted ? task.signal.reason : error;
+    if (request.client.aborted) {
+      log.finished(499, 'aborted', 'serving/client-left');
+      return;
+    }
+    sendError(cause, sink, request.requestId);
+    log.failed(cause);
+    if (errorStatus(cause) >= 500) context.onError(cause, request.requestId);
+  } finally {
+    lease.settle(used);
+    task.end();
+  }
+}
+
+async function prepare(
+  request: ForwardedRequest,
+  context: GatewayContext,
+): Promise<{ forward: ForwardRequest; hideUsage: boolean }> {
+  let body = stripInternalFields(request.body);
+  if (context.guardrail !== undefined) body = await checkInput(body, context.guardrail);
+  const hideUsage = request.countsTokens && body.get('stream') === true && !asksForUsage(body);
+  if (hideUsage) {
+    const options = body.raw('stream_options');
+    const withUsage = options?.startsWith('{')
+      ? JsonObject.parse(options).with({ include_usage: 'true' })
+      : '{"include_usage":true}';
+    body = JsonObject.parse(body.with({ stream_options: withUsage }));
+  }
+  const { requestId, path } = request;
+  return { forward: { requestId, path, body, header: tracedHeader(request, context) }, hideUsage };
+}
+
+/** The client's headers; servers are told of the span that asks them instead of the client's. */
+function tracedHeader(
+  { header, requestId }: ForwardedRequest,
+  { monitor: { spans } }: GatewayContext,
+): ForwardedRequest['header'] {
+  if (spans === undefined) return header;
+  return (name) => (name === 'traceparent' ? spans.traceparent(requestId) : undefined) ?? header(name);
+}
+
+function asksForUsage(body: JsonObject): boolean {
+  return (
+    (body.get('stream_options') as { include_usage?: unknown } | null | undefined)?.include_usage === true
+  );
+}
+
+interface SendContext {
+  readonly context: GatewayContext;
+  readonly signal: AbortSignal;
+}
+
+async function sendStream(
+  request: ForwardedRequest,
+  answer: Extract<ForwardAnswer, { type: 'body' }>,
+  sink: AnswerSink,
+  { context, signal, hideUsage }: SendContext & { readonly hideUsage: boolean },
+): Promise<RelayResult> {
+  const { guardrail } = context;
+  const source =
+    guardrail === undefined || guardrail.onlyAnnotates
+      ? answer.source
+      : checkedStream(answer.source, guardrail);
+  sink.start(200, {
+    'content-type': answer.contentType,
+    'cache-control': 'no-cache',
+    'x-accel-buffering': 'no',
+    'x-request-id': request.requestId,
+  });
+  const n = request.body.get('n');
+  const relayed = relayStream(source, sink, {
+    requestId: request.requestId,
+    choices: typeof n === 'number' ? n : 1,
+    hideUsage,
+    onFirstByte: () => request.log.firstByte(),
+  });
+  const ended = await untilAborted(relayed, signal);
+  if (ended.type === 'done') return ended.value;
+  source.abort(signal.reason);
+  if (request.client.aborted) throw signal.reason;
+  // The gateway ends the request, for a shutdown say: the client is told why.
+  sink.end(`data: ${JSON.stringify(errorBody(signal.reason, request.requestId))}\n\ndata: [DONE]\n\n`);
+  return { outcome: 'failed', code: 'serving/draining', pieces: 0 };
+}
+
+async function sendWhole(
+  request: ForwardedRequest,
+  source: BodySource,
+  sink: AnswerSink,
+  { context, signal }: SendContext,
+): Promise<RelayResult> {
+  const ended = await untilAborted(readWhole(source), signal);
+  if (ended.type === 'aborted') {
+    source.abort(signal.reason);
+    throw signal.reason;
+  }
+  let { bytes } = ended.value;
+  if (context.guardrail !== undefined) {
+    bytes = Buffer.from(await checkWhole(bytes.toString('utf8'), context.guardrail));
+  }
+  request.log.firstByte();
+  sink.start(200, {
+    'content-type': 'application/json',
+    'content-length': String(bytes.byteLength),
+    'x-request-id': request.requestId,
+  });
+  sink.end(bytes);
+  return { outcome: 'ok', pieces: 0, ...(ended.value.usage && { usage: ended.value.usage }) };
+}
+
+type Ended<T> = { readonly type: 'done'; readonly value: T } | { readonly type: 'aborted' };
+
+function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<Ended<T>> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => resolve({ type: 'aborted' });
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
+    work.then(
+      (value) => {
+        signal.removeEventListener('abort', onAbort);
+        resolve({ type: 'done', value });
+      },
+      (error: unknown) => {
+        signal.removeEventListener('abort', onAbort);
+        reject(error);
+      },
+    );
+  });
+}
+
+function sendErrorAnswer(
+  answer: Extract<ForwardAnswer, { type: 'error' }>,
+  sink: AnswerSink,
+  requestId: string,
+): void {
+  sink.start(answer.status, {
+    'content-type': 'application/json',
+    'x-request-id': requestId,
+    ...(answer.retryAfter !== undefined && { 'retry-after': answer.retryAfter }),
+  });
+  sink.end(answer.body);
+}
+
+/** Answers with an error, typed or not. */
+export function sendError(error: unknown, sink: AnswerSink, requestId: string): void {
+  if (isErrorAnswer(error)) {
+    sendErrorAnswer(error, sink, requestId);
+    return;
+  }
+  const retryAfter = retryAfterOf(error);
+  sink.start(errorStatus(error), {
+    'content-type': 'application/json',
+    'x-request-id': requestId,
+    ...(retryAfter !== undefined && { 'retry-after': retryAfter }),
+  });
+  sink.end(JSON.stringify(errorBody(error, requestId)));
+}
+
+/** The reason with which a request ends whose client has left. */
+export function clientLeft(): AbortedError {
+  return new AbortedError('the request');
+}

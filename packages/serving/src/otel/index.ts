@@ -1,0 +1,1 @@
+export { GenAiSpans, type GenAiSpansOptions, genAiSpans } from './gen-ai-spans.js';
