@@ -37,5 +37,6 @@ export {
 export { type StageRecord, StageTrace } from './stage-trace.js';
 export type { BatchLimits, StepBatch } from './step-batch.js';
 export type { StepState } from './step-state.js';
+export type { TensorExchange, TensorSizes } from './tensor-exchange.js';
 export { type DecodeOptions, type EncodeOptions, loadTokenizer, Tokenizer } from './tokenizer.js';
 export type { Workspace } from './workspace.js';

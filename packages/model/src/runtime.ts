@@ -14,6 +14,7 @@ import type { ExpertPlacement } from './expert-placement.js';
 import type { LatentCache } from './kv-cache.js';
 import { LayerExecutor } from './layer-executor.js';
 import type { LayerStages } from './layer-stages.js';
+import { LogitRows } from './logit-rows.js';
 import { BatchSplitter } from './micro-batches.js';
 import type { Projector } from './projector.js';
 import { badOption } from './runtime-options.js';
@@ -29,9 +30,9 @@ import {
 } from './step-batch.js';
 import type { StepState } from './step-state.js';
 import type { TensorExchange } from './tensor-exchange.js';
-import { firstToken, ownerOf, type TensorShare } from './tensor-share.js';
+import { firstToken, type TensorShare } from './tensor-share.js';
 import type { ModelWeights } from './weights.js';
-import { logitRows, type Workspace } from './workspace.js';
+import type { Workspace } from './workspace.js';
 
 /** What each micro-batch has for itself. */
 export interface MicroBatchParts {
@@ -110,10 +111,7 @@ export class ModelRuntime {
   private second: StepState | undefined;
   private overlap: Overlap = 'none';
   private readonly schedules: Readonly<Record<Overlap, StageSchedule>>;
-  /** Of the rows that become logits: where they are in the residual stream, and the rank that has them. */
-  private readonly chosenAt: Int32Array;
-  private readonly chosenOwner: Int32Array;
-  private readonly normOptions: { epsilon: number };
+  private readonly rows: LogitRows;
   private readonly memory: Float32Array;
   private closed = false;
 
@@ -141,9 +139,7 @@ export class ModelRuntime {
     this.splitter = parts.second === undefined ? undefined : new BatchSplitter(parts.limits);
     this.executor = new LayerExecutor(parts.layers, parts.trace);
     this.schedules = parts.tensor === undefined ? stageSchedules : tensorSchedules;
-    this.chosenAt = new Int32Array(logitRows(parts.limits));
-    this.chosenOwner = new Int32Array(logitRows(parts.limits));
-    this.normOptions = { epsilon: parts.dimensions.epsilon };
+    this.rows = new LogitRows(parts);
     this.memory = new Float32Array(parts.kernels.arena.memory.buffer);
   }
 
@@ -165,9 +161,7 @@ export class ModelRuntime {
    */
   forward(batch: StepBatch, options: ForwardOptions = NO_OPTIONS): Float32Array {
     const tokens = this.runLayers(batch, options);
-    const count = this.chooseLast(batch, tokens);
-    this.sendChosen(count);
-    return this.chosenLogits(count);
+    return this.rows.finish(this.rows.startLast(batch, this.first, tokens));
   }
 
   /**
@@ -190,18 +184,18 @@ export class ModelRuntime {
     if (this.hasWork(tokens)) await this.executor.runAsync(this.schedules[this.overlap], this.steps, wait);
     this.note(agrees);
     this.join();
+    const { rows } = this;
     if (!all) {
-      const count = this.chooseLast(batch, tokens);
-      this.sendChosen(count);
-      await this.parts.tensor?.ready(wait);
-      return this.chosenLogits(count);
+      const count = rows.startLast(batch, this.first, tokens);
+      await rows.ready(wait);
+      return rows.finish(count);
     }
-    const logits = new Float32Array(tokens * this.parts.dimensions.vocabulary);
-    for (let row = 0; row < tokens; row += this.chosenAt.length) {
-      const count = this.chooseRange(row, tokens);
-      this.sendChosen(count);
-      await this.parts.tensor?.ready(wait);
-      this.copyLogits(count, row, logits);
+    const { vocabulary } = this.parts.dimensions;
+    const logits = new Float32Array(tokens * vocabulary);
+    for (let row = 0; row < tokens; row += rows.most) {
+      const count = rows.startRange(row, this.first, tokens);
+      await rows.ready(wait);
+      logits.set(rows.finish(count).subarray(0, count * vocabulary), row * vocabulary);
     }
     return logits;
   }
@@ -209,11 +203,12 @@ export class ModelRuntime {
   /** Like {@link ModelRuntime.forward} with logits `[tokens, vocab]` of every new token, in an array of their own. */
   forwardAll(batch: StepBatch, options: ForwardOptions = NO_OPTIONS): Float32Array {
     const tokens = this.runLayers(batch, options);
-    const logits = new Float32Array(tokens * this.parts.dimensions.vocabulary);
-    for (let row = 0; row < tokens; row += this.chosenAt.length) {
-      const count = this.chooseRange(row, tokens);
-      this.sendChosen(count);
-      this.copyLogits(count, row, logits);
+    const { rows } = this;
+    const { vocabulary } = this.parts.dimensions;
+    const logits = new Float32Array(tokens * vocabulary);
+    for (let row = 0; row < tokens; row += rows.most) {
+      const count = rows.startRange(row, this.first, tokens);
+      logits.set(rows.finish(count).subarray(0, count * vocabulary), row * vocabulary);
     }
     return logits;
   }
@@ -360,68 +355,6 @@ export class ModelRuntime {
     memory.copyWithin(to + length, from, from + second.rows * hidden);
     const start = first.workspace.residual.byteOffset / 4;
     memory.copyWithin(to, start, start + length);
-  }
-
-  /** Chooses each sequence's last token; returns how many. */
-  private chooseLast(batch: StepBatch, tokens: number): number {
-    for (let s = 0; s < batch.sequences; s++) this.choose(s, batch.tokenOffsets[s + 1]! - 1, tokens);
-    return batch.sequences;
-  }
-
-  /** Chooses as many tokens from `first` on as fit; returns how many. */
-  private chooseRange(first: number, tokens: number): number {
-    const count = Math.min(this.chosenAt.length, tokens - first);
-    for (let i = 0; i < count; i++) this.choose(i, first + i, tokens);
-    return count;
-  }
-
-  /** Notes where the residual stream of a token is. The micro-batches of a step follow one another. */
-  private choose(i: number, token: number, tokens: number): void {
-    const { size, index } = this.parts.share;
-    const { first } = this;
-    const isFirst = token < first.tokens;
-    const at = isFirst ? token : token - first.tokens;
-    const of = isFirst ? first.tokens : tokens - first.tokens;
-    const owner = ownerOf(at, of, size);
-    this.chosenOwner[i] = owner;
-    this.chosenAt[i] = owner === index ? at - firstToken(of, owner, size) + (isFirst ? 0 : first.rows) : -1;
-  }
-
-  private sendChosen(count: number): void {
-    if (count === 0) return;
-    this.parts.tensor?.sendChosen(this.parts.workspace.residual, this.chosenAt, this.chosenOwner, count);
-  }
-
-  /** Logits of the tokens that were chosen and sent. */
-  private chosenLogits(count: number): Float32Array {
-    const { workspace, tensor, dimensions } = this.parts;
-    const { lastHidden, residual, logits } = workspace;
-    const { hidden } = dimensions;
-    const from = residual.byteOffset / 4;
-    const to = lastHidden.byteOffset / 4;
-    for (let i = 0; i < count; i++) {
-      const at = this.chosenAt[i]!;
-      if (at < 0) continue;
-      this.memory.copyWithin(to + i * hidden, from + at * hidden, from + (at + 1) * hidden);
-    }
-    if (count > 0) tensor?.receiveChosen(lastHidden, this.chosenOwner, count);
-    this.project(count);
-    return logits;
-  }
-
-  private copyLogits(count: number, row: number, out: Float32Array): void {
-    const { vocabulary } = this.parts.dimensions;
-    out.set(this.chosenLogits(count).subarray(0, count * vocabulary), row * vocabulary);
-  }
-
-  /** Logits of the first `rows` rows of `lastHidden`. */
-  private project(rows: number): void {
-    if (rows === 0) return;
-    const { kernels, projector, weights, workspace, dimensions } = this.parts;
-    const { lastHidden, logits } = workspace;
-    kernels.rmsNorm(lastHidden, weights.norm, lastHidden, rows, dimensions.hidden, this.normOptions);
-    projector.round(lastHidden, rows * dimensions.hidden);
-    projector.project('head', weights.head, lastHidden, logits, rows);
   }
 
   private requireOpen(): void {

@@ -124,7 +124,7 @@ export async function followEmbeddedBackend(
   );
   await followProcess({
     name: 'mixed',
-    place: { routing, spareSlots, communicator },
+    place: { routing, spareSlots, communicator, tensor: 1 },
     setup: rank,
     onProgress: options.onProgress,
   });

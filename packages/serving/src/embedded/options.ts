@@ -25,6 +25,9 @@ export interface EmbeddedOptions {
   readonly prefillRanks?: number;
   /** Ranks of the decode stage, or of the one stage of `mixed`; default 1. */
   readonly decodeRanks?: number;
+  /** Ranks of a stage that share the attention heads of its sequences, default 1; divides its ranks and the heads. Each of them caches every token. */
+  readonly prefillTensor?: number;
+  readonly decodeTensor?: number;
   /**
    * Ranks in processes instead of threads, as MPI starts them: this one is rank 0, the others call {@link followEmbeddedBackend} with the same options. One stage
    * for prompts and decoding. The first rank answers HTTP between its steps. Experts stay where they are, and no rank is replaced: the process manager ends all.
@@ -123,6 +126,8 @@ export function engineSizes(options: EmbeddedOptions, config: DeepseekConfig): E
   const contextTokens = count('contextTokens', options.contextTokens ?? positions, 1, positions);
   const prefillRanks = count('prefillRanks', options.prefillRanks ?? 1, 1, maxRanks);
   const decodeRanks = count('decodeRanks', options.decodeRanks ?? 1, 1, maxRanks);
+  checkTensor('prefillTensor', options.prefillTensor, prefillRanks, config);
+  checkTensor('decodeTensor', options.decodeTensor, decodeRanks, config);
   const perSequence = Math.ceil(contextTokens / blockSizeTokens);
   const latentDims = config.kv_lora_rank + config.qk_rope_head_dim;
   const blockBytes = config.num_hidden_layers * blockSizeTokens * latentDims * 4;
@@ -147,6 +152,8 @@ export function engineSizes(options: EmbeddedOptions, config: DeepseekConfig): E
   const { communicator } = options;
   if (communicator !== undefined) {
     if (options.stages === 'split') throw badOption('stages', 'split', "'mixed' with communicator");
+    if ((options.decodeTensor ?? 1) > 1)
+      throw badOption('decodeTensor', options.decodeTensor, '1 with communicator');
     if (options.decodeRanks !== undefined && decodeRanks !== communicator.size) {
       throw badOption('decodeRanks', decodeRanks, `${communicator.size}, the size of communicator`);
     }
@@ -193,6 +200,14 @@ export function engineSizes(options: EmbeddedOptions, config: DeepseekConfig): E
       ],
     },
   };
+}
+
+function checkTensor(name: string, tensor: number | undefined, ranks: number, config: DeepseekConfig): void {
+  if (tensor === undefined) return;
+  count(name, tensor, 1, maxRanks);
+  const heads = config.num_attention_heads;
+  if (ranks % tensor === 0 && heads % tensor === 0) return;
+  throw badOption(name, tensor, `a divisor of the ${ranks} ranks of the stage and of the ${heads} heads`);
 }
 
 /** The path of a directory given as a path or a URL. */

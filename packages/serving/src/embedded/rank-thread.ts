@@ -27,7 +27,7 @@ export async function runRank(setup: RankSetup, port: MessagePort): Promise<void
 }
 
 /** A rank's place among others. */
-export interface RankPlace extends Pick<GroupSetup, 'routing' | 'spareSlots'> {
+export interface RankPlace extends Pick<GroupSetup, 'routing' | 'spareSlots' | 'tensor'> {
   readonly communicator: Communicator;
 }
 
@@ -41,7 +41,12 @@ export async function openRank(
   const runtime = await openRuntime(setup.directory, {
     ...setup.runtime,
     ...(place !== undefined && {
-      parallel: { ...place.routing, communicator: place.communicator, spareSlots: place.spareSlots },
+      parallel: {
+        ...place.routing,
+        communicator: place.communicator,
+        spareSlots: place.spareSlots,
+        tensor: place.tensor,
+      },
     }),
     onExpertLoad: (row, counts) => load.add(row, counts),
     onProgress: (progress) => post({ type: 'progress', ...progress }),

@@ -41,7 +41,11 @@ export async function startEngine(
 ): Promise<EngineInstance> {
   const { options, sizes, clock } = setup;
   const { stages } = sizes.scheduler;
-  const ranks = stages.map(({ name }) => ranksOf[name]!);
+  // A stage that lost a rank of a group that shares heads goes on without the group.
+  const ranks = stages.map(({ name, role }) => {
+    const tensor = tensorOf(options, role);
+    return Math.max(tensor, ranksOf[name]! - (ranksOf[name]! % tensor));
+  });
   const progress = totalProgress(
     setup,
     ranks.reduce((sum, one) => sum + one, 0),
@@ -90,7 +94,7 @@ export async function startEngine(
     engine,
     balancers,
     experts,
-    ranks: ranksOf,
+    ranks: Object.fromEntries(stages.map(({ name }, index) => [name, ranks[index]!])),
     weightBytes: channels.reduce((sum, channel) => sum + channel.weightBytes, 0),
     lost: () => steps.lost,
     onLost: (listener) => steps.listen(listener),
@@ -114,7 +118,7 @@ async function startStage(
   if (communicator !== undefined) {
     const channel = await ProcessGroup.start({
       name: stage.name,
-      place: { routing, spareSlots, communicator },
+      place: { routing, spareSlots, communicator, tensor: 1 },
       setup: rank,
       onProgress: (report) => onProgress(0, report),
     });
@@ -123,6 +127,7 @@ async function startStage(
   const group = await StageGroup.start({
     name: stage.name,
     ranks,
+    tensor: tensorOf(options, stage.role),
     config,
     routing,
     spareSlots,
@@ -191,6 +196,11 @@ function stageRouting(
   const replicas = Math.ceil((experts + redundant) / ranks) * ranks;
   const placement = initialPlan(layers, experts, { nodes: 1, gpus: ranks, replicas });
   return { mode, payload, placement };
+}
+
+/** Ranks of a stage that share the attention heads of a sequence. */
+function tensorOf(options: EmbeddedOptions, role: StageConfig['role']): number {
+  return (role === 'prefill' ? options.prefillTensor : options.decodeTensor) ?? 1;
 }
 
 /** All experts in order; undefined for a model without. */
