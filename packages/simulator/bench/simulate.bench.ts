@@ -59,6 +59,14 @@ function growth(): BenchGroup {
       work: requests,
       run: () => run(requests),
     })),
+    ratios: [
+      {
+        name: 'requests a second, 16 times as many requests',
+        numerator: '80000 requests',
+        denominator: '5000 requests',
+        aim: 1,
+      },
+    ],
   };
 }
 
