@@ -95,21 +95,24 @@ describe('simulate', () => {
           decodeRanks: fc.integer({ min: 1, max: 4 }),
           kvTokens: fc.constantFrom(7000, 9000, 20_000),
           mixed: fc.boolean(),
+          units: fc.integer({ min: 1, max: 3 }),
+          closed: fc.boolean(),
         }),
-        async ({ seed, rate, decodeRanks, kvTokens, mixed }) => {
-          const decode = { dp: decodeRanks, ep: decodeRanks, kvTokensPerRank: kvTokens };
+        async ({ seed, rate, decodeRanks, kvTokens, mixed, units, closed }) => {
+          const decode = { units, dp: decodeRanks, ep: decodeRanks, kvTokensPerRank: kvTokens };
+          const arrivals = closed ? ({ kind: 'closed', concurrency: rate } as const) : workload.arrivals;
           const change = {
             seed,
             requestCount: 120,
-            workload: { ...workload, requestsPerSecond: rate },
-            deployment: deployment(mixed ? { prefill: null, decode } : { decode }),
+            workload: { ...workload, requestsPerSecond: rate, arrivals },
+            deployment: deployment({ prefill: mixed ? null : { units }, decode }),
           };
           const fused = await simulate(options(change));
           const single = await simulate(options({ ...change, singleSteps: true }));
           expect(fused).toEqual(single);
         },
       ),
-      { seed: 5, numRuns: 25 },
+      { seed: 5, numRuns: 40 },
     );
   });
 
