@@ -62,6 +62,12 @@ on these tables.
 
 ${kernelErrorTable(kernels)}
 
+The same with the published package, for any number of folds:
+
+\`\`\`sh
+node -e "import('@moestack/simulator').then((s) => console.log(s.kernelErrorTable(s.crossValidateKernels({ folds: 2 }))))"
+\`\`\`
+
 ## End to end, without any fit
 
 From layout and kernel tables alone: no rate, efficiency or factor was fitted to these figures. Two choices of structure were made after a first comparison and are said
