@@ -18,6 +18,7 @@ const entries = [
   'placement/interop',
   'placement/report',
   'detect',
+  'simulator',
 ];
 for (const name of entries) {
   const [folder, file = 'index'] = name.split('/');

@@ -91,6 +91,7 @@ describe('moestack plan', () => {
       candidates: { gpus: number; simulated: { requests: number } | null }[];
       request: { goal: string };
       frontier: unknown[];
+      whatIf: { effects: unknown[] };
     };
     expect(planned.request.goal).toBe('demand');
     expect(planned.candidates.length).toBeGreaterThan(0);
@@ -99,6 +100,7 @@ describe('moestack plan', () => {
       true,
     );
     expect(planned.frontier.length).toBeGreaterThan(0);
+    expect(planned.whatIf.effects.length).toBe(7);
     expect(lines.filter(({ event }) => event === 'planning').length).toBeGreaterThan(0);
   });
 

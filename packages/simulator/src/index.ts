@@ -20,7 +20,7 @@ export type { DecodeLoad, PrefillLoad, StepCost, StepCostModel, StepPart } from 
 export { type EmitOptions, type EmittedFile, emitDeployment } from './emit/emit.js';
 export type { EngineName, PoolRole } from './emit/engine.js';
 export { GatewayFile } from './emit/gateway-file.js';
-export { EngineService, FileMap, LeaderWorkerSet, type PodTemplate } from './emit/leader-worker-set.js';
+export { EngineService, FileMap, LeaderWorkerSet, PodTemplate } from './emit/leader-worker-set.js';
 export { SglangArguments } from './emit/sglang-arguments.js';
 export { VllmArguments } from './emit/vllm-arguments.js';
 export { SimulatorError, type SimulatorErrorCode } from './errors.js';

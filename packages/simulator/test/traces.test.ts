@@ -2,13 +2,19 @@ import { createHash } from 'node:crypto';
 import { readFixture, readFixtureJson } from '@moestack/fixtures';
 import { describe, expect, it } from 'vitest';
 import {
+  deepSeekV3,
   fcfsQueue,
+  h800,
   linesOf,
   PrefixCache,
+  perfettoTrace,
+  publishedDeployment,
   readCsvTrace,
   readMooncakeTrace,
+  requestsOf,
   type SimulatedRequest,
   SimulatorError,
+  simulate,
 } from '../src/index.js';
 import { fuzz } from './fuzz-traces.js';
 
@@ -89,6 +95,54 @@ describe('PrefixCache', () => {
       expect(hits.reduce((a, b) => a + b, 0)).toBe(expected.hit_blocks);
       expect(tokens.reduce((a, b) => a + b, 0)).toBe(expected.hit_tokens);
       expect(cache.size).toBe(expected.resident_blocks_end);
+    }
+  });
+});
+
+describe('simulate with a trace', () => {
+  it('serves real conversations and finds the cached tokens that the oracle finds', async () => {
+    const requests = load('mooncake_conversation');
+    const online = publishedDeployment('online');
+    const result = await simulate({
+      accelerator: h800,
+      model: deepSeekV3,
+      deployment: { ...online, prefill: { ...online.prefill!, units: 2 } },
+      requests: requestsOf(requests),
+      slo: { ttftSeconds: 10, tpotSeconds: 0.05, quantile: 0.9 },
+    });
+    const oracle = caches['mooncake_conversation']!.find((entry) => entry.capacity_blocks === null)!;
+    const cache = new PrefixCache(Number.POSITIVE_INFINITY);
+    // The last token of a prompt is computed even if its block is there.
+    const whole = requests.filter(
+      ({ blocks, inputTokens }) => 512 * cache.take(blocks) >= inputTokens,
+    ).length;
+    expect(result.finished).toBe(requests.length);
+    expect(result.cachedTokens).toBe(oracle.hit_tokens - whole);
+    expect(result.outputTokens).toBe(requests.reduce((sum, { outputTokens }) => sum + outputTokens, 0));
+    expect(result.inputTokens).toBe(oracle.total_tokens);
+    expect(result.goodput!.share).toBeGreaterThan(0.5);
+  });
+
+  it('writes a timeline that Perfetto reads', async () => {
+    const { timeline } = await simulate({
+      accelerator: h800,
+      model: deepSeekV3,
+      deployment: publishedDeployment('online'),
+      requests: requestsOf(load('azure_2023_conv').slice(0, 100)),
+      timelineSteps: 200,
+    });
+    const trace = JSON.parse(perfettoTrace(timeline, ['prefill 0', 'decode 0'])) as {
+      traceEvents: { ph: string; ts?: number; dur?: number; pid: number }[];
+    };
+    const steps = trace.traceEvents.filter(({ ph }) => ph === 'X');
+    expect(steps).toHaveLength(200);
+    // Steps of one unit follow each other.
+    for (const pid of [0, 1]) {
+      let end = 0;
+      for (const { ts, dur } of steps.filter((step) => step.pid === pid)) {
+        expect(ts).toBeGreaterThanOrEqual(end);
+        end = ts! + dur!;
+      }
     }
   });
 });

@@ -8,7 +8,8 @@ describe('validation', () => {
   let validation: Validation;
   beforeAll(async () => {
     validation = await validate();
-  });
+    // Some ten seconds of computing, more on a busy machine.
+  }, 300_000);
 
   it('predicts published steps and rates within 20 % without a fit, but for those known to miss', () => {
     const missed = validation.predictions

@@ -55,11 +55,9 @@ export class ExchangeCost {
       const name = nodes > 1 ? 'deepep_normal_multinode' : 'deepep_normal';
       const system = nodes > 1 && measured === 'gb200' ? 'h100_sxm' : measured;
       const point = Float64Array.of(nodes, tokens, deepSeekV3.experts, Math.min(24, sms));
-      const transmit = kernelModel(system, name, phase === 0 ? 0 : 2);
-      // Ranks agree on counts first; a single node needs no such step.
-      const notify = kernelModel(system, name, phase === 0 ? 1 : 3);
-      const us = stretch(transmit.predict(point), transmit.rates[0]!, ratio);
-      return (us + notify.predict(point)) / 1e6;
+      // Ranks agree on counts before they move bytes; the sum of both is what was measured best.
+      const model = kernelModel(system, name, ...(phase === 0 ? [0, 1] : [2, 3]));
+      return stretch(model.predict(point), model.rates[0]!, ratio) / 1e6;
     }
     const nodes = Math.min(this.#nodes, LOW_LATENCY_TABLE_NODES);
     const name = nodes > 1 ? 'deepep_ll_multinode' : 'deepep_ll';

@@ -45,7 +45,8 @@ const Volume = z.union([
   }),
 ]);
 
-const PodTemplate = z.strictObject({
+/** A template of pods, as far as these manifests use it. */
+export const PodTemplate = z.strictObject({
   metadata: z.strictObject({ labels: labels.optional() }).optional(),
   spec: z
     .strictObject({
@@ -63,7 +64,6 @@ const PodTemplate = z.strictObject({
             context.addIssue({ code: 'custom', message: `expected a volume named ${mount.name}` });
     }),
 });
-/** A template of pods, as far as these manifests use it. */
 export type PodTemplate = z.infer<typeof PodTemplate>;
 
 /** `leaderworkerset.x-k8s.io/v1`: `replicas` groups of `size` pods, one node of an engine each. */

@@ -27,8 +27,8 @@ const mlaCoordinates = (q: Float64Array): number[] => [
 ];
 const normalTerms = (q: Float64Array): number[] => [1, q[1]!, q[1]! / q[3]!, q[1]! * remoteNodes(q[0]!)];
 const normalCoordinates = (q: Float64Array): number[] => [
-  Math.log2(q[0]!) / 1.5,
-  Math.log2(q[1]!) / 5,
+  Math.log2(q[0]!),
+  Math.log2(q[1]!) / 8,
   Math.log2(q[3]!) / 2,
 ];
 
@@ -99,7 +99,7 @@ export function busiestTokens(tokens: number, ranks: number, alpha: number): num
   return even * Math.max(1, share * ranks);
 }
 
-/** Predicts one result column of one table at any sizes. */
+/** Predicts one result column of one table, or a sum of several, at any sizes. */
 export class KernelModel {
   readonly #recipe: KernelRecipe;
   readonly #rates: Float64Array;
@@ -109,22 +109,22 @@ export class KernelModel {
   constructor(
     name: KernelTableName,
     table: Pick<KernelTable, 'columns' | 'rows' | 'inputs'>,
-    result: number,
+    results: readonly number[],
   ) {
     const recipe = recipes[name];
-    const column = table.inputs + result;
-    const rows = table.rows.filter((row) => row[column]! > 0);
+    const columns = results.map((result) => table.inputs + result);
+    const rows = table.rows.filter((row) => row[columns[0]!]! > 0);
     this.#recipe = recipe;
     // Nothing is exchanged in that phase: one node needs no notification.
     this.#zero = rows.length === 0;
-    const targets = Float64Array.from(rows, (row) => row[column]!);
+    const targets = Float64Array.from(rows, (row) => columns.reduce((sum, column) => sum + row[column]!, 0));
     const terms = rows.map((row) => Float64Array.from(recipe.terms(row)));
     this.#rates = recipe.join === 1 ? fitNonNegative(terms, targets) : fitJoined(terms, targets);
     this.#residuals = new ResidualModel(
       rows.map((row) => Float64Array.from(recipe.coordinates(row))),
       Float64Array.from(rows, (row, i) => Math.log(targets[i]! / this.rough(row))),
       // Waiting for the counts of others scatters far more than moving bytes does.
-      table.columns[column]!.includes('notify') ? NOTIFY_NOISE : recipe.noise,
+      table.columns[columns[0]!]!.includes('notify') ? NOTIFY_NOISE : recipe.noise,
     );
   }
 

@@ -5,12 +5,17 @@ import { type KernelTableName, kernelSources, kernelTable } from './tables.js';
 
 const models = new Map<string, KernelModel>();
 
-/** The model of one result column of a table; made once. */
-export function kernelModel(system: MeasuredSystem, name: KernelTableName, result = 0): KernelModel {
-  const key = `${system}.${name}.${result}`;
+/** The model of one result column of a table, or of a sum of several; made once. */
+export function kernelModel(
+  system: MeasuredSystem,
+  name: KernelTableName,
+  ...results: number[]
+): KernelModel {
+  if (results.length === 0) results.push(0);
+  const key = `${system}.${name}.${results.join('+')}`;
   let model = models.get(key);
   if (model === undefined) {
-    model = new KernelModel(name, kernelTable(system, name), result);
+    model = new KernelModel(name, kernelTable(system, name), results);
     models.set(key, model);
   }
   return model;

@@ -15,7 +15,12 @@ export interface Binding {
 export type GrowthLimit = 'ttft' | 'tpot' | 'memory' | 'batch' | 'throughput';
 
 /** What binds a pool: the limit of its batch first, then what its step is made of. */
-export function bindingOf(accelerator: Accelerator, step: StepCost, limit: GrowthLimit): Binding {
+export function bindingOf(
+  accelerator: Accelerator,
+  step: StepCost,
+  limit: GrowthLimit,
+  what = 'step',
+): Binding {
   const { parts, bytes, flops } = step;
   const bandwidth = bytes.memory / (accelerator.memoryBytesPerSecond * accelerator.memoryEfficiency);
   const compute = flops / accelerator.flopsPerSecond.fp8;
@@ -26,7 +31,7 @@ export function bindingOf(accelerator: Accelerator, step: StepCost, limit: Growt
   const seconds = { bandwidth, compute, network };
   const resource = network > 0.4 * step.seconds ? 'network' : bandwidth >= compute ? 'bandwidth' : 'compute';
   const share = (part: number) => `${Math.round((100 * part) / step.seconds)}%`;
-  const made = `its step of ${milliseconds(step.seconds)} is ${share(seconds[resource])} ${names[resource]} at least`;
+  const made = `its ${what} of ${milliseconds(step.seconds)} is ${share(seconds[resource])} ${names[resource]} at least`;
   switch (limit) {
     case 'memory':
       return {

@@ -193,7 +193,12 @@ function decodeEstimate(
     tokensPerSecondPerServer: (option.requestsPerSecond * traffic.outputMean) / servers,
     utilisation: rate / most,
     requestsPerSecond: most,
-    binding: bindingOf(request.accelerator, step, option.limit === 'slo' ? 'tpot' : option.limit),
+    binding: bindingOf(
+      request.accelerator,
+      step,
+      option.limit === 'slo' ? 'tpot' : option.limit,
+      role === 'mixed' ? 'decode step' : 'step',
+    ),
   };
 }
 

@@ -224,10 +224,7 @@ function proposals({ today, effects }: WhatIfResult): string {
   return section(
     'What other hardware would change',
     `Proposals of the DeepSeek-V3 report, section 3.5; time saved in each phase. Today: ${usd(perMillionDecodedTokens.most)} for a million decoded tokens, ${usd(perTrillionTrainingTokens.most)} for 10¹² training tokens.`,
-    table(
-      ['proposal', 'prefill', 'decode', 'training', 'SMs that communicate', '$/M decoded', '$/T trained'],
-      rows,
-    ),
+    table(['proposal', 'prefill', 'decode', 'training', 'SMs sending', '$/M decoded', '$/T trained'], rows),
   );
 }
 

@@ -31,6 +31,7 @@ export function gib(bytes: number): string {
 /** Dollars, cents where they matter. */
 export function usd(value: number): string {
   if (!Number.isFinite(value)) return '-';
+  if (Number.isInteger(value) && value < 100) return `$${value}`;
   return value >= 100
     ? `$${Math.round(value).toLocaleString('en-US')}`
     : `$${value.toFixed(value < 10 ? 3 : 2)}`;

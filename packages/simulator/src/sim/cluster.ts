@@ -126,9 +126,12 @@ export class Cluster implements UnitEvents {
     const unit = this.#units[this.#queue.pop()]!;
     if (unit.wakeUs !== nowUs) return;
     if (unit.stepping) this.#record(unit, nowUs);
+    const before = this.requests.size;
     unit.finishStep(nowUs);
+    // Closed traffic answers what ended in this very step with requests at this time.
+    const answered = this.#options.closed && this.requests.size !== before;
     if (unit.role !== 'prefill' || this.#inHandover < this.#handoverLimit) {
-      unit.startStep(nowUs, this.#horizonUs(unit, nextArrivalUs));
+      unit.startStep(nowUs, this.#horizonUs(unit, answered ? nowUs : nextArrivalUs));
       if (unit.wakeUs < Number.POSITIVE_INFINITY) this.#queue.push(unit.wakeUs, unit.index);
     }
     if (unit.role === 'decode') this.#wakePrefill(nowUs);

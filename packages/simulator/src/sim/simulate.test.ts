@@ -95,21 +95,24 @@ describe('simulate', () => {
           decodeRanks: fc.integer({ min: 1, max: 4 }),
           kvTokens: fc.constantFrom(7000, 9000, 20_000),
           mixed: fc.boolean(),
+          units: fc.integer({ min: 1, max: 3 }),
+          closed: fc.boolean(),
         }),
-        async ({ seed, rate, decodeRanks, kvTokens, mixed }) => {
-          const decode = { dp: decodeRanks, ep: decodeRanks, kvTokensPerRank: kvTokens };
+        async ({ seed, rate, decodeRanks, kvTokens, mixed, units, closed }) => {
+          const decode = { units, dp: decodeRanks, ep: decodeRanks, kvTokensPerRank: kvTokens };
+          const arrivals = closed ? ({ kind: 'closed', concurrency: rate } as const) : workload.arrivals;
           const change = {
             seed,
             requestCount: 120,
-            workload: { ...workload, requestsPerSecond: rate },
-            deployment: deployment(mixed ? { prefill: null, decode } : { decode }),
+            workload: { ...workload, requestsPerSecond: rate, arrivals },
+            deployment: deployment({ prefill: mixed ? null : { units }, decode }),
           };
           const fused = await simulate(options(change));
           const single = await simulate(options({ ...change, singleSteps: true }));
           expect(fused).toEqual(single);
         },
       ),
-      { seed: 5, numRuns: 25 },
+      { seed: 5, numRuns: 40 },
     );
   });
 
@@ -145,11 +148,36 @@ describe('simulate', () => {
     expect(result.requestsPerSecond * result.latencySeconds.mean).toBeLessThanOrEqual(10.001);
   });
 
-  it('preempts where KV is short, and still finishes everything', async () => {
-    const tight = deployment({ decode: { dp: 1, ep: 1, kvTokensPerRank: 7000, maxSequencesPerRank: 64 } });
-    const result = await simulate(options({ deployment: tight, maxContextTokens: 6900 }));
-    expect(result.finished).toBe(400);
-    expect(result.decode.peakKvShare).toBeGreaterThan(0.9);
+  it('preempts where KV is short, and still finishes everything, token for token', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: 1000 }),
+        fc.constantFrom(700, 900, 1500),
+        async (seed, kvTokens) => {
+          const tight = deployment({
+            decode: { dp: 1, ep: 1, kvTokensPerRank: kvTokens, maxSequencesPerRank: 64 },
+          });
+          const growing: Workload = {
+            ...workload,
+            requestsPerSecond: 40,
+            inputTokens: { kind: 'uniform', minimum: 1, maximum: 200 },
+            outputTokens: { kind: 'uniform', minimum: 1, maximum: 400 },
+          };
+          const change = {
+            deployment: { ...tight, blockSizeTokens: 16 },
+            workload: growing,
+            requestCount: 100,
+            seed,
+          };
+          const fused = await simulate(options(change));
+          expect(fused.finished).toBe(100);
+          expect(fused.decode.preemptions).toBeGreaterThan(0);
+          expect(fused.decode.peakKvShare).toBeGreaterThan(0.9);
+          expect(await simulate(options({ ...change, singleSteps: true }))).toEqual(fused);
+        },
+      ),
+      { seed: 21, numRuns: 12 },
+    );
   });
 
   it('refuses what can never fit and what finds queues full, and counts both', async () => {

@@ -305,12 +305,33 @@ export class Unit {
       const { plan } = delivery;
       if (rank.running !== undefined) this.#complete(rank, rank.running, nowUs);
       if (plan.kind === 'transfer') {
-        for (let row = 0; row < plan.sequences; row++)
-          this.#events.delivered(rank.slotOf[plan.requestIds[row]!]!);
+        this.#tellDelivered(rank, plan);
+        rank.scheduler.complete(plan.stepId, rank.outcomes, nowUs);
+      } else {
+        this.#completeArriving(rank, plan, nowUs);
       }
-      rank.scheduler.complete(plan.stepId, rank.outcomes, nowUs);
     }
     deliveries.length = kept;
+  }
+
+  /** Tells of KV that came from the prefill pool; what was computed again here has more than its prompt. */
+  #tellDelivered(rank: Rank, plan: StepPlan): void {
+    for (let row = 0; row < plan.sequences; row++) {
+      const id = plan.requestIds[row]!;
+      if (plan.contextStarts[row] === rank.promptOf[id]) this.#events.delivered(rank.slotOf[id]!);
+    }
+  }
+
+  /** Completes a step of the arriving stage. A request that was computed again may have its last token by that. */
+  #completeArriving(rank: Rank, plan: StepPlan, nowUs: number): void {
+    for (let row = 0; row < plan.sequences; row++) {
+      const id = plan.requestIds[row]!;
+      if (plan.samples[row] === 1 && plan.contextStarts[row]! + plan.tokenCounts[row]! >= rank.limitOf[id]!) {
+        rank.release(id);
+        this.#events.finished(rank.slotOf[id]!, nowUs);
+      }
+    }
+    rank.scheduler.complete(plan.stepId, rank.outcomes, nowUs);
   }
 
   #complete(rank: Rank, plan: StepPlan, nowUs: number): void {

@@ -28,10 +28,7 @@ describe('whatIf', () => {
   });
 
   it('saves time with accumulation and scaling only together, and not where memory binds', () => {
-    for (const alone of [
-      of(/^Full accumulation precision in tensor cores$/),
-      of(/^Block scales applied inside the MMA$/),
-    ])
+    for (const alone of [of(/^Full accumulation precision$/), of(/^Block scales inside the MMA$/)])
       for (const phase of ['prefill', 'decode', 'training'] as const)
         expect(alone.phases[phase].saved).toEqual({ least: 0, most: 0 });
     const both = of(/Full accumulation.* \+ Block scales/);

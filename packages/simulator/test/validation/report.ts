@@ -57,10 +57,16 @@ out of date. Identities (online tokens a day against tokens a second, KV bytes o
 ## Kernels on points left out
 
 Each fifth of a table's rows is predicted from the other four fifths. Bars on the median: 6 % for attention, 10 % for experts, 4 % for transfers of dispatch and
-combine. The wait for counts before a normal dispatch (\`notify\`) scatters too much to be predicted so closely, and has no bar. Length scales of the corrections are round numbers chosen
+combine. The wait for counts before a normal dispatch (\`notify\`) scatters too much to be predicted so closely, and has no bar by itself; steps are priced with the sum of both. Length scales of the corrections are round numbers chosen
 on these tables.
 
 ${kernelErrorTable(kernels)}
+
+The same with the published package, for any number of folds:
+
+\`\`\`sh
+node -e "import('@moestack/simulator').then((s) => console.log(s.kernelErrorTable(s.crossValidateKernels({ folds: 2 }))))"
+\`\`\`
 
 ## End to end, without any fit
 

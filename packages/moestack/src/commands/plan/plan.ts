@@ -90,8 +90,9 @@ export async function planCommand(
   const best = result.candidates[0]!;
   const { accelerator, model } = result.request;
   const { deployment } = best;
+  const hardware = whatIf({ accelerator, model, deployment });
   if (options.html !== undefined) {
-    await writeOutput(options.html, planHtml(result, { whatIf: whatIf({ accelerator, model, deployment }) }));
+    await writeOutput(options.html, planHtml(result, { whatIf: hardware }));
     written.push(options.html);
   }
   if (options.out !== undefined) {
@@ -99,7 +100,7 @@ export async function planCommand(
     written.push(options.out);
   }
   if (options.emit !== undefined) written.push(...(await emit(options.emit, result, options, load)));
-  reporter.result({ event: 'planned', ...result }, describe(result));
+  reporter.result({ event: 'planned', ...result, whatIf: hardware }, describe(result));
   for (const file of written) reporter.note({ event: 'written', file }, `written: ${file}`);
 }
 
