@@ -141,6 +141,11 @@ export const VllmBackendConfig = z.strictObject({
   cancelGraceSeconds: positive
     .optional()
     .describe('Longest wait for the decode leg to take over KV blocks of a client that left; default 2'),
+  prefillGraceSeconds: z
+    .number()
+    .min(0)
+    .optional()
+    .describe('How long a prefill may still end whose client left; default 0.5'),
 });
 export type VllmBackendConfig = z.infer<typeof VllmBackendConfig>;
 

@@ -40,6 +40,8 @@ export type ForwardAnswer =
 
 /** A pool of servers that speak the OpenAI API; bodies pass through it as they are. */
 export interface ForwardingBackend extends BackendBase {
+  /** Tells an observer of breakers and health from now on; the gateway registers its own. */
+  watch?(observer: GatewayObserver): void;
   /** Whether it serves a model; undefined while the servers have not said what they serve. */
   serves(model: string): boolean | undefined;
   /**

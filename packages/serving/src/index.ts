@@ -18,6 +18,7 @@ export type {
   TokenProbability,
   Usage,
 } from './backend.js';
+export { type CreatePoolOptions, createPoolBackend } from './backends/create-pool-backend.js';
 export { OpenAiBackend, type OpenAiBackendOptions } from './backends/openai-backend.js';
 export type { PoolBackend, PoolBackendOptions } from './backends/pool-backend.js';
 export type { RetryOptions } from './backends/retry.js';

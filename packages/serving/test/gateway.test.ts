@@ -291,6 +291,7 @@ describe('what only reads', () => {
       '/v1/completions',
       '/v1/models',
       '/v1/models/{model}',
+      '/v1/responses',
     ]);
   });
 });

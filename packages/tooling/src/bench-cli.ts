@@ -20,6 +20,7 @@ const peers = [
   'onnxruntime-node@1.30.0',
   'node-llama-cpp@3.22.1',
   `@node-llama-cpp/${process.platform === 'darwin' ? 'mac' : 'linux'}-${process.arch}@3.22.1`,
+  '@portkey-ai/gateway@1.15.2',
 ];
 
 function installPeers(root: string): string {

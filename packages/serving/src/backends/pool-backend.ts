@@ -3,7 +3,7 @@ import type { BackendHealth, BackendMetrics, ServedModel } from '../backend.js';
 import { type Clock, systemClock } from '../clock.js';
 import type { ServingError } from '../errors.js';
 import type { ForwardAnswer, ForwardingBackend, ForwardOptions, ForwardRequest } from '../forward.js';
-import { type GatewayObserver, silentObserver, type WorkerRole } from '../observer.js';
+import type { GatewayObserver, WorkerRole } from '../observer.js';
 import type { RoutingHint } from '../policies/policy.js';
 import { type Random, seededRandom } from '../random.js';
 import type { HealthOptions } from '../upstream/health-checks.js';
@@ -22,8 +22,6 @@ export interface PoolBackendOptions {
   readonly breaker?: { readonly failures?: number; readonly openSeconds?: number };
   /** Default: `GET /health` every 5 s. */
   readonly health?: HealthOptions | false;
-  /** Told of breakers and health; requests tell the observer of the gateway. */
-  readonly observer?: GatewayObserver;
   readonly clock?: Clock;
   /** Draws workers and delays; default: a generator with a seed from the system. */
   readonly random?: Random;
@@ -43,8 +41,10 @@ export abstract class PoolBackend implements ForwardingBackend {
   readonly name: string;
   protected readonly clock: Clock;
   protected readonly random: Random;
+  /** Told of breakers and health. */
   protected readonly observer: GatewayObserver;
   readonly #retry: RetryOptions;
+  readonly #watchers: GatewayObserver[] = [];
   #catalog: ModelCatalog | undefined;
   readonly #models: readonly string[] | undefined;
 
@@ -52,7 +52,11 @@ export abstract class PoolBackend implements ForwardingBackend {
     this.name = options.name;
     this.clock = options.clock ?? systemClock;
     this.random = options.random ?? seededRandom(randomInt(2 ** 32));
-    this.observer = options.observer ?? silentObserver;
+    this.observer = {
+      observe: (event) => {
+        for (const observer of this.#watchers) observer.observe(event);
+      },
+    };
     this.#retry = options.retry ?? {};
     this.#models = options.models;
   }
@@ -124,6 +128,10 @@ export abstract class PoolBackend implements ForwardingBackend {
       isInstant: result.code === 'serving/upstream-reset' || result.code === 'serving/upstream-unreachable',
       hasOther: other.pool.hasFresh(scope.tried[other.role]),
     };
+  }
+
+  watch(observer: GatewayObserver): void {
+    this.#watchers.push(observer);
   }
 
   serves(model: string): boolean | undefined {

@@ -6,16 +6,11 @@ import { leastLoadedPolicy, powerOfTwo } from '../policies/simple-policies.js';
 import { type BodySource, Leg } from '../upstream/leg.js';
 import type { Worker, WorkerOptions } from '../upstream/worker.js';
 import { WorkerPool } from '../upstream/worker-pool.js';
+import { AnswerGrace } from './answer-grace.js';
 import { fanOut, splitRequest } from './fan-out.js';
 import { HandedOver } from './handed-over.js';
 import { MooncakeEngines } from './mooncake-engines.js';
-import {
-  legHeaders,
-  PoolBackend,
-  type PoolBackendOptions,
-  type RequestScope,
-  whenAborted,
-} from './pool-backend.js';
+import { legHeaders, PoolBackend, type PoolBackendOptions, type RequestScope } from './pool-backend.js';
 import { firstOf, PrefillWatch, WatchedSource } from './prefill-watch.js';
 import { asServingError, bodyAnswer, errorAnswer, isSuccess } from './read-answer.js';
 import type { Attempt } from './retry.js';
@@ -33,12 +28,11 @@ export interface VllmBackendOptions extends PoolBackendOptions {
   readonly policy?: Policy;
   /** Longest wait for the decode server to take over the blocks of a client that left; default 2. */
   readonly cancelGraceSeconds?: number;
+  /** How long a prefill may still end whose client left, lest its blocks stay pinned; default 0.5. */
+  readonly prefillGraceSeconds?: number;
 }
 
 const maxPrefillBytes = 64 * 1024 * 1024;
-/** An answer may be on its way when the client leaves; cutting it off then would pin its blocks. */
-const prefillGraceMs = 5;
-
 const askNixl =
   '{"do_remote_decode":true,"do_remote_prefill":false,"remote_engine_id":null,"remote_block_ids":null,"remote_host":null,"remote_port":null}';
 
@@ -53,6 +47,7 @@ export class VllmBackend extends PoolBackend {
   readonly #decode: WorkerPool;
   readonly #connector: VllmConnector;
   readonly #graceSeconds: number;
+  readonly #prefillGraceSeconds: number;
   readonly #engines = new MooncakeEngines();
   /** Decode legs of clients that left. */
   readonly #releasing = new Set<Promise<void>>();
@@ -74,6 +69,7 @@ export class VllmBackend extends PoolBackend {
     });
     this.#connector = options.connector ?? 'nixl';
     this.#graceSeconds = options.cancelGraceSeconds ?? 2;
+    this.#prefillGraceSeconds = options.prefillGraceSeconds ?? 0.5;
   }
 
   protected get pools(): readonly [WorkerPool, WorkerPool] {
@@ -97,10 +93,7 @@ export class VllmBackend extends PoolBackend {
     const id = attempt === 0 ? request.requestId : `${request.requestId}-r${attempt}`;
     const worker = this.pick(scope, this.#prefill, 'prefill', attempt);
     const leg = this.#sendPrefill(scope, worker, id, askNixl);
-    let timer: NodeJS.Timeout | undefined;
-    const unlink = whenAborted(options.signal, () => {
-      timer = setTimeout(() => leg.abort(options.signal.reason), prefillGraceMs);
-    });
+    const grace = new AnswerGrace(leg, options.signal, this.#prefillGraceSeconds);
     const other = { pool: this.#prefill, role: 'prefill' } as const;
     let params: string | undefined;
     try {
@@ -115,8 +108,7 @@ export class VllmBackend extends PoolBackend {
       if (options.signal.aborted) throw options.signal.reason;
       return this.failed(scope, worker, asServingError(error, worker.name), other);
     } finally {
-      unlink();
-      clearTimeout(timer);
+      grace.end();
     }
     if (params === undefined) {
       this.#handoff(scope, 'null');

@@ -6,14 +6,14 @@ import { type Clock, systemClock } from '../clock.js';
 import { dashboardPaths } from '../dashboard/routes.js';
 import { draining, ServingError } from '../errors.js';
 import { errorResponse } from '../http/error-response.js';
-import type { GatewayObserver } from '../observer.js';
-import { BackendSet } from './backend-set.js';
+import { BackendSet, isForwarding } from './backend-set.js';
 import { addGenerationRoutes } from './generation-routes.js';
 import { InFlight } from './in-flight.js';
 import { addInfoRoutes } from './info-routes.js';
 import { Monitor } from './monitor.js';
 import { nodeHandler } from './node-handler.js';
 import type { GatewayContext, GatewayEnv, GatewayOptions } from './options.js';
+import { addResponsesRoute } from './responses-route.js';
 
 /** An OpenAI-compatible HTTP application over a backend; {@link listen} puts it on a port. */
 export interface Gateway {
@@ -31,8 +31,6 @@ export interface Gateway {
    * @returns whether it was taken.
    */
   readonly handle: (request: IncomingMessage, response: ServerResponse) => boolean;
-  /** Tells metrics and dashboard: for breakers and health of backends, see `observer` of their options. */
-  readonly observer: GatewayObserver;
   /** Requests being answered. */
   readonly requestsInFlight: number;
   /**
@@ -46,8 +44,8 @@ const defaultMaxBodyBytes = 8 * 1024 * 1024;
 const defaultDrainSeconds = 30;
 
 /**
- * Builds the gateway: `/v1/chat/completions`, `/v1/completions`, `/v1/models`, `/health`, `/metrics`, `/openapi.json`,
- * and with `dashboard` the page at `/`.
+ * Builds the gateway: `/v1/chat/completions`, `/v1/completions`, `/v1/responses`, `/v1/models`, `/health`, `/metrics`,
+ * `/openapi.json`, and with `dashboard` the page at `/`.
  *
  * @example
  * ```ts
@@ -68,6 +66,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   let isDraining = false;
   const backends = new BackendSet('name' in options.backend ? [options.backend] : options.backend);
   const monitor = new Monitor(options, backends, clock, (options.keys?.length ?? 0) > 0);
+  for (const backend of backends.all) if (isForwarding(backend)) backend.watch?.(monitor.observer);
   const context: GatewayContext = {
     backends,
     admission: new Admission({
@@ -92,7 +91,6 @@ export function createGateway(options: GatewayOptions): Gateway {
     app,
     fetch: (request, env) => app.fetch(request, env),
     handle: nodeHandler(context),
-    observer: monitor.observer,
     get requestsInFlight() {
       return inFlight.size;
     },
@@ -117,6 +115,7 @@ function createApp(context: GatewayContext): OpenAPIHono<GatewayEnv> {
   });
   addInfoRoutes(app, context);
   addGenerationRoutes(app, context);
+  addResponsesRoute(app, context);
   context.monitor.addRoutes(app);
   app.onError((error, c) => {
     const requestId = c.get('requestId');
@@ -143,6 +142,7 @@ const pageRoutes: Routes = Object.fromEntries(dashboardPaths.map((path) => [path
 const apiRoutes: Routes = {
   '/v1/chat/completions': 'POST',
   '/v1/completions': 'POST',
+  '/v1/responses': 'POST',
   '/v1/models': 'GET, HEAD',
   '/health': 'GET, HEAD',
   '/metrics': 'GET, HEAD',

@@ -8,6 +8,10 @@ export interface SseOptions {
   readonly onError: (error: unknown) => Promise<unknown>;
   /** The client left before the end. */
   readonly onCancel: () => Promise<void>;
+  /** How a value becomes an event; default: JSON as its data. */
+  readonly encode?: (value: unknown) => string;
+  /** What follows the last event; default `[DONE]`. */
+  readonly end?: string;
 }
 
 /**
@@ -18,6 +22,7 @@ export interface SseOptions {
  */
 export function sseResponse(frames: AsyncIterator<unknown>, options: SseOptions): Response {
   const encoder = new TextEncoder();
+  const { encode = frame, end = done } = options;
   let cancelled = false;
   const body = new ReadableStream<Uint8Array>(
     {
@@ -26,13 +31,13 @@ export function sseResponse(frames: AsyncIterator<unknown>, options: SseOptions)
           const next = await frames.next();
           if (cancelled) return;
           if (!next.done) {
-            controller.enqueue(encoder.encode(frame(next.value)));
+            controller.enqueue(encoder.encode(encode(next.value)));
             return;
           }
-          controller.enqueue(encoder.encode(done));
+          if (end !== '') controller.enqueue(encoder.encode(end));
         } catch (error) {
           if (cancelled) return;
-          controller.enqueue(encoder.encode(frame(await options.onError(error)) + done));
+          controller.enqueue(encoder.encode(encode(await options.onError(error)) + end));
         }
         controller.close();
       },

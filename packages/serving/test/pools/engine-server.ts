@@ -45,6 +45,8 @@ export abstract class EngineServer {
   /** Breaches of the protocol; a test fails if there are any. */
   readonly violations: string[] = [];
   running = 0;
+  /** Called when a request was read, and when it was admitted; what it returns is waited for. */
+  gate: (point: 'arrived' | 'admitted', closed: AbortSignal) => Promise<void> | undefined = () => undefined;
   readonly options: EngineOptions;
   #server: Server | undefined;
   #url = '';
@@ -109,6 +111,7 @@ export abstract class EngineServer {
     }
     this.running += 1;
     try {
+      await this.gate('arrived', closed.signal);
       await this.answer(seen, response, closed.signal);
     } finally {
       this.running -= 1;
@@ -251,6 +254,13 @@ export abstract class EngineServer {
     });
   }
 }
+
+/** Resolves when the signal aborts. */
+export const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve());
+  });
 
 /** JSON with each number as the text it was written as, so that values can be compared to their last digit. */
 export function exactJson(text: string): unknown {

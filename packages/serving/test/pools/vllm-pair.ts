@@ -131,6 +131,7 @@ class DecodeServer extends EngineServer {
     }
     if (fault === 'error-500') return this.fail(response, 500, 'decode broke');
     if (fault === 'error-400') return this.fail(response, 400, 'decode refuses');
+    await this.gate('admitted', closed);
     await this.pause(closed, 2);
     if (closed.aborted) return;
     await this.generate(seen, response, closed, fault);
@@ -158,7 +159,12 @@ export class VllmPair {
     await Promise.all([this.prefill.stop(), this.decode.stop()]);
   }
 
-  /** Requests whose blocks nobody has fetched. */
+  /** Ids of the requests whose blocks nobody has fetched. */
+  get pinnedIds(): string[] {
+    return [...this.#link.pinned.values()].map((entry) => entry.requestId);
+  }
+
+  /** How many they are. */
   get pinned(): number {
     return this.#link.pinned.size;
   }

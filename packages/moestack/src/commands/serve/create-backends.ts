@@ -2,7 +2,6 @@ import type {
   AnyBackend,
   BackendConfig,
   EmbeddedBackendConfig,
-  GatewayObserver,
   PoolBackendOptions,
   ServeConfig,
   SloTargets,
@@ -19,8 +18,6 @@ import { secretOf } from './secrets.js';
 export interface BackendContext {
   readonly reporter: Reporter;
   readonly signal: AbortSignal;
-  /** Told of breakers and health of servers. */
-  readonly observer: GatewayObserver;
 }
 
 type PoolConfig = Exclude<BackendConfig, EmbeddedBackendConfig>;
@@ -30,7 +27,7 @@ export async function createBackends(config: ServeConfig, context: BackendContex
   const slo = config.slo === undefined ? undefined : defined(config.slo);
   const settled = await Promise.allSettled(
     config.backends.map((backend) =>
-      backend.type === 'embedded' ? embeddedBackend(backend, slo, context) : poolBackend(backend, context),
+      backend.type === 'embedded' ? embeddedBackend(backend, slo, context) : poolBackend(backend),
     ),
   );
   const failure = settled.find((one) => one.status === 'rejected');
@@ -79,7 +76,7 @@ async function embeddedBackend(
   return createEmbeddedBackend(options).finally(() => progress.stop());
 }
 
-async function poolBackend(config: PoolConfig, { observer }: BackendContext): Promise<AnyBackend> {
+async function poolBackend(config: PoolConfig): Promise<AnyBackend> {
   const { createPolicy, OpenAiBackend, seededRandom, SglangBackend, VllmBackend } = await import(
     '@moestack/serving'
   );
@@ -93,7 +90,6 @@ async function poolBackend(config: PoolConfig, { observer }: BackendContext): Pr
     ...(breaker !== undefined && { breaker: defined(breaker) }),
     ...(health !== undefined && { health: health === false ? false : defined(health) }),
     policy: createPolicy(config.policy, random),
-    observer,
     random,
   };
   if (config.type === 'openai')

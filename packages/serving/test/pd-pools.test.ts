@@ -1,0 +1,493 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { OpenAiBackend, SglangBackend, VllmBackend } from '../src/index.js';
+import { aborted, answerText, type EngineOptions, type Fault } from './pools/engine-server.js';
+import { chatText, eventsOf, gatewayOver, type Running } from './pools/gateway-over.js';
+import { OpenAiServer } from './pools/openai-server.js';
+import { SglangPair } from './pools/sglang-pair.js';
+import { VllmPair } from './pools/vllm-pair.js';
+
+const path = '/v1/chat/completions';
+const body = (more: object = {}) => ({ model: 'm', messages: [{ role: 'user', content: 'hi' }], ...more });
+const stream = (more: object = {}) => body({ stream: true, ...more });
+
+const stops: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const stop of stops.splice(0).reverse()) await stop();
+});
+
+/** One kind of pool behind a gateway, with one view of its state for all kinds. */
+interface Subject {
+  readonly running: Running;
+  /** Pinned blocks or open rooms. */
+  readonly held: () => number;
+  readonly busy: () => number;
+  readonly violations: () => readonly string[];
+  readonly fail: (leg: 'prefill' | 'decode', fault: (index: number) => Fault | undefined) => void;
+  readonly decodeText: () => string[];
+}
+
+const retry = { maxAttempts: 1 };
+type Make = (options?: EngineOptions, retries?: { maxAttempts: number }) => Promise<Subject>;
+
+const vllm: Make = async (options = {}, retries = retry) => {
+  const pair = await new VllmPair({ splitBytes: true, ...options }).start();
+  const backend = new VllmBackend({
+    name: 'pd',
+    retry: retries,
+    health: false,
+    breaker: { failures: 1e6 },
+    // Prefills are short here, however slow the machine is.
+    prefillGraceSeconds: 10,
+    prefill: [{ url: pair.prefill.url }],
+    decode: [{ url: pair.decode.url }],
+  });
+  const running = await gatewayOver({ backend });
+  stops.push(
+    () => pair.stop(),
+    () => running.close(),
+  );
+  return {
+    running,
+    held: () => pair.pinned,
+    busy: () => pair.running,
+    violations: () => pair.violations,
+    fail: (leg, fault) => {
+      pair[leg].fault = fault;
+    },
+    decodeText: () => pair.decode.seen.map((seen) => seen.text),
+  };
+};
+
+const sglang: Make = async (options = {}, retries = retry) => {
+  const pair = await new SglangPair({ splitBytes: true, ...options }).start();
+  const backend = new SglangBackend({
+    name: 'pd',
+    retry: retries,
+    health: false,
+    breaker: { failures: 1e6 },
+    prefill: [{ url: pair.prefill.url }],
+    decode: [{ url: pair.decode.url }],
+  });
+  const running = await gatewayOver({ backend });
+  stops.push(
+    () => pair.stop(),
+    () => running.close(),
+  );
+  return {
+    running,
+    held: () => pair.openRooms,
+    busy: () => pair.running,
+    violations: () => pair.violations,
+    fail: (leg, fault) => {
+      pair[leg].fault = fault;
+    },
+    decodeText: () => pair.decode.seen.map((seen) => seen.text),
+  };
+};
+
+const pools: [string, Make][] = [
+  ['vLLM', vllm],
+  ['SGLang', sglang],
+];
+
+describe.each(pools)('%s pools', (name, make) => {
+  it('answer whole and streamed with the same text, cut wherever it may be', async () => {
+    const { running, violations } = await make();
+    const whole = (await (await running.post(path, body())).json()) as {
+      choices: { message: { content: string } }[];
+    };
+    expect(whole.choices[0]!.message.content).toBe(answerText(8));
+    const response = await running.post(path, stream({ stream_options: { include_usage: true } }));
+    const events = await eventsOf(response);
+    expect(chatText(events)).toBe(answerText(8));
+    expect(events.at(-1)).toMatchObject({ choices: [], usage: { prompt_tokens: 3, completion_tokens: 8 } });
+    expect(violations()).toEqual([]);
+  });
+
+  it('answer n choices and lists of prompts, each with blocks of its own', async () => {
+    const { running, held, violations } = await make();
+    const many = stream({ n: 3, seed: '@', stream_options: { include_usage: true } });
+    const text = JSON.stringify(many).replace('"@"', '9223372036854775800');
+    const events = await eventsOf(await running.post(path, text));
+    for (const index of [0, 1, 2]) expect(chatText(events, index)).toBe(answerText(8));
+    expect(new Set(events.map((event) => event['id'])).size).toBe(1);
+    const usages = events.filter((event) => (event['choices'] as unknown[]).length === 0);
+    expect(usages).toMatchObject([{ usage: { prompt_tokens: 3, completion_tokens: 24 } }]);
+    const prompts = { model: 'm', prompt: ['a', 'b'], n: 2, max_tokens: 2 };
+    const whole = (await (await running.post('/v1/completions', prompts)).json()) as {
+      choices: { index: number; text: string }[];
+      usage: object;
+    };
+    expect(whole.choices.map((choice) => choice.index)).toEqual([0, 1, 2, 3]);
+    expect(whole.choices.every((choice) => choice.text === answerText(2))).toBe(true);
+    expect(whole.usage).toMatchObject({ prompt_tokens: 6, completion_tokens: 8 });
+    expect(
+      await (await running.post('/v1/completions', { model: 'm', prompt: [[1, 2], [3]] })).json(),
+    ).toMatchObject({
+      choices: [{ index: 0 }, { index: 1 }],
+    });
+    expect(violations()).toEqual([]);
+    expect(held()).toBe(0);
+  });
+
+  it.each([
+    ['prefill', 'error-500'],
+    ['prefill', 'reset'],
+    ['decode', 'error-500'],
+    ['decode', 'reset'],
+  ] as const)('tell of a failing %s leg (%s) at once, with a nested error', async (leg, fault) => {
+    const { running, held, busy, fail } = await make();
+    fail(leg, () => fault);
+    const startMs = performance.now();
+    const response = await running.post(path, stream());
+    expect(response.status).toBe(
+      name === 'vLLM' && fault === 'error-500' ? 500 : leg === 'decode' && fault === 'error-500' ? 500 : 502,
+    );
+    const answer = (await response.json()) as { error: { message: string; type: string } };
+    expect(answer.error.message).toMatch(/broke|failed/);
+    expect(performance.now() - startMs).toBeLessThan(2000);
+    await expect.poll(busy).toBe(0);
+    expect(held()).toBe(0);
+  });
+
+  it('pass on what is the fault of the request', async () => {
+    const { running, fail, held } = await make();
+    fail('prefill', () => 'error-400');
+    fail('decode', () => 'error-400');
+    const response = await running.post(path, stream());
+    expect(response.status).toBe(400);
+    expect(await response.json()).toMatchObject({ error: { code: 400, type: 'BadRequestError' } });
+    await expect.poll(held).toBe(0);
+  });
+
+  it.each(['reset-mid-stream', 'no-finish'] as const)(
+    'end a stream that breaks (%s) with an error and [DONE]',
+    async (fault) => {
+      const { running, fail, held, busy } = await make();
+      fail('decode', () => fault);
+      const events = await eventsOf(await running.post(path, stream()));
+      expect(events.at(-1)).toMatchObject({
+        error: { message: expect.stringContaining('failed'), type: 'server_error' },
+      });
+      await expect.poll(busy).toBe(0);
+      expect(held()).toBe(0);
+    },
+  );
+
+  it('try again with a new round before the first byte, never after', async () => {
+    const { running, fail, held, violations } = await make({}, { maxAttempts: 3 });
+    fail('prefill', (index) => (index === 0 ? 'error-500' : undefined));
+    fail('decode', (index) => (index === 0 ? 'reset' : index === 2 ? 'reset-mid-stream' : undefined));
+    expect(chatText(await eventsOf(await running.post(path, stream())))).toBe(answerText(8));
+    const retries = running.events.filter((event) => event.type === 'retry').length;
+    expect(retries).toBeGreaterThan(0);
+    for (let n = 0; n < 3; n++) await (await running.post(path, stream())).text();
+    const cut = running.events.filter((event) => event.type === 'finished' && event.outcome === 'failed');
+    expect(cut.length).toBeLessThanOrEqual(1);
+    expect(violations()).toEqual([]);
+    await expect.poll(held).toBe(0);
+  });
+
+  it('leave nothing behind after a thousand requests, a third of them left, a tenth of the legs failing', async () => {
+    const { running, held, busy, violations, fail } = await make(
+      { tokenDelayMs: 1, tokens: 4 },
+      { maxAttempts: 2 },
+    );
+    let state = 12345;
+    const random = () => {
+      state = (Math.imul(state, 1103515245) + 12345) >>> 0;
+      return state / 4_294_967_296;
+    };
+    const faults: Fault[] = ['error-500', 'reset', 'overloaded', 'null-handoff'];
+    const decodeFaults: Fault[] = ['error-500', 'reset', 'reset-mid-stream', 'no-finish'];
+    fail('prefill', () =>
+      random() < 0.1 ? faults[Math.floor(random() * (name === 'vLLM' ? 4 : 2))] : undefined,
+    );
+    fail('decode', () => (random() < 0.1 ? decodeFaults[Math.floor(random() * 4)] : undefined));
+    let answered = 0;
+    let left = 0;
+    const one = async (index: number): Promise<void> => {
+      const leaves = random() < 0.3;
+      const client = new AbortController();
+      const timer = leaves ? setTimeout(() => client.abort(), random() * 40) : undefined;
+      const more = index % 7 === 0 ? { n: 2 } : {};
+      try {
+        const response = await running.post(path, index % 3 === 0 ? body(more) : stream(more), {
+          signal: client.signal,
+        });
+        const text = await response.text();
+        if (response.headers.get('content-type')?.startsWith('text/event-stream')) {
+          expect(text.endsWith('data: [DONE]\n\n')).toBe(true);
+          expect(/"finish_reason":"length"|"error"/.test(text)).toBe(true);
+        } else JSON.parse(text);
+        answered += 1;
+      } catch (error) {
+        if (!client.signal.aborted) throw error;
+        left += 1;
+      } finally {
+        clearTimeout(timer);
+      }
+    };
+    for (let start = 0; start < 1000; start += 50) {
+      await Promise.all(Array.from({ length: 50 }, (_, index) => one(start + index)));
+    }
+    expect(answered + left).toBe(1000);
+    expect(left).toBeGreaterThan(100);
+    await expect.poll(busy, { timeout: 10_000 }).toBe(0);
+    await expect.poll(held, { timeout: 10_000 }).toBe(0);
+    expect(violations()).toEqual([]);
+    const received = running.events.filter((event) => event.type === 'received');
+    await expect
+      .poll(() => running.events.filter((event) => event.type === 'finished').length)
+      .toBe(received.length);
+    expect(running.events.filter((event) => event.type === 'handoff' && event.result === 'lost')).toEqual([]);
+  }, 120_000);
+});
+
+describe('a client of vLLM pools that leaves', () => {
+  const pairOver = async (cancelGraceSeconds = 2) => {
+    const pair = await new VllmPair({ tokenDelayMs: 5 }).start();
+    const backend = new VllmBackend({
+      name: 'pd',
+      health: false,
+      cancelGraceSeconds,
+      prefill: [{ url: pair.prefill.url }],
+      decode: [{ url: pair.decode.url }],
+    });
+    const running = await gatewayOver({ backend });
+    stops.push(
+      () => pair.stop(),
+      () => running.close(),
+    );
+    return { pair, running, client: new AbortController() };
+  };
+  const settled = async ({ pair, running }: Awaited<ReturnType<typeof pairOver>>, results: string[]) => {
+    await expect.poll(() => pair.running, { timeout: 5000 }).toBe(0);
+    expect(pair.pinned).toBe(0);
+    expect(pair.violations).toEqual([]);
+    const handoffs = running.events.flatMap((event) => (event.type === 'handoff' ? [event.result] : []));
+    expect(handoffs).toEqual(results);
+    expect(running.events.findLast((event) => event.type === 'finished')).toMatchObject({
+      outcome: 'aborted',
+    });
+  };
+
+  it('while prefill computes ends that leg and calls no decode server', async () => {
+    const setup = await pairOver();
+    const { pair, running, client } = setup;
+    pair.prefill.gate = (_, closed) => {
+      client.abort();
+      return aborted(closed);
+    };
+    await expect(running.post(path, stream(), { signal: client.signal })).rejects.toThrow();
+    await settled(setup, []);
+    expect(pair.decode.seen).toEqual([]);
+  });
+
+  it('just before prefill answers still has the blocks delivered', async () => {
+    const setup = await pairOver();
+    const { pair, running, client } = setup;
+    pair.prefill.gate = async () => client.abort();
+    await expect(running.post(path, stream(), { signal: client.signal })).rejects.toThrow();
+    await settled(setup, ['released']);
+    expect(pair.decode.seen).toHaveLength(1);
+  });
+
+  it.each([true, false])(
+    'before decode has admitted still has the blocks delivered (stream: %s)',
+    async (streams) => {
+      const setup = await pairOver(0.3);
+      const { pair, running, client } = setup;
+      pair.decode.gate = (point) => {
+        if (point !== 'arrived') return undefined;
+        client.abort();
+        return new Promise((resolve) => setTimeout(resolve, 50));
+      };
+      await expect(
+        running.post(path, body({ stream: streams }), { signal: client.signal }),
+      ).rejects.toThrow();
+      await settled(setup, ['released']);
+    },
+  );
+
+  it('before the first byte ends the decode leg after the grace', async () => {
+    const setup = await pairOver(0.1);
+    const { pair, running, client } = setup;
+    pair.decode.gate = (point, closed) => {
+      if (point === 'arrived') return undefined;
+      client.abort();
+      return aborted(closed);
+    };
+    await expect(running.post(path, stream(), { signal: client.signal })).rejects.toThrow();
+    await settled(setup, ['released']);
+  });
+
+  it('in the middle of the stream ends the decode leg', async () => {
+    const setup = await pairOver();
+    const { pair, running, client } = setup;
+    const response = await running.post(path, stream(), { signal: client.signal });
+    await response.body!.getReader().read();
+    client.abort();
+    await settled(setup, ['delivered']);
+    expect(pair.decode.seen).toHaveLength(1);
+  });
+});
+
+it('gives blocks that a decode server cannot even be asked for to another', async () => {
+  const pair = await new VllmPair().start();
+  const dead = await new OpenAiServer().start();
+  await dead.stop();
+  const backend = new VllmBackend({
+    name: 'pd',
+    health: false,
+    retry,
+    prefill: [{ url: pair.prefill.url }],
+    decode: [{ url: dead.url }, { url: pair.decode.url }],
+  });
+  const running = await gatewayOver({ backend });
+  stops.push(
+    () => pair.stop(),
+    () => running.close(),
+  );
+  for (let n = 0; n < 4; n++)
+    expect(chatText(await eventsOf(await running.post(path, stream())))).toBe(answerText(8));
+  expect(pair.pinned).toBe(0);
+  expect(pair.prefill.seen).toHaveLength(4);
+  expect(pair.violations).toEqual([]);
+});
+
+it('counts prefills that hand nothing over', async () => {
+  const { running, fail, violations } = await vllm();
+  fail('prefill', () => 'null-handoff');
+  expect(chatText(await eventsOf(await running.post(path, stream())))).toBe(answerText(8));
+  expect(running.events).toContainEqual(expect.objectContaining({ type: 'handoff', result: 'null' }));
+  expect(violations()).toEqual([]);
+});
+
+it('ends the prefill leg when the decode server of SGLang cannot be reached', async () => {
+  const pair = await new SglangPair().start();
+  const dead = await new OpenAiServer().start();
+  await dead.stop();
+  const backend = new SglangBackend({
+    name: 'pd',
+    health: false,
+    retry,
+    prefill: [{ url: pair.prefill.url }],
+    decode: [{ url: dead.url }],
+  });
+  const running = await gatewayOver({ backend });
+  stops.push(
+    () => pair.stop(),
+    () => running.close(),
+  );
+  const response = await running.post(path, stream());
+  expect(response.status).toBe(502);
+  expect(await response.json()).toMatchObject({ error: { code: 'upstream_unreachable' } });
+  await expect.poll(() => pair.openRooms + pair.running).toBe(0);
+});
+
+describe('plain servers', () => {
+  const plain = async (options: EngineOptions = {}, servers = 1) => {
+    const all = await Promise.all(Array.from({ length: servers }, () => new OpenAiServer(options).start()));
+    const backend = new OpenAiBackend({
+      name: 'pool',
+      health: false,
+      retry: { baseDelaySeconds: 0.001 },
+      breaker: { failures: 3, openSeconds: 60 },
+      workers: all.map(({ url }) => ({ url })),
+    });
+    const running = await gatewayOver({ backend });
+    stops.push(...all.map((server) => () => server.stop()), () => running.close());
+    return { running, all };
+  };
+
+  it('get the body as it was, without the fields that are internal to pools', async () => {
+    const { running, all } = await plain();
+    const text = '{"model":"m" , "messages":[ ],\n"seed":9007199254740993,"x":1.0}';
+    expect((await running.post(path, text)).status).toBe(200);
+    expect(all[0]!.seen[0]!.text).toBe(text);
+    await running.post(path, text.replace('{', '{"rid":"a","bootstrap_room":7 ,'));
+    expect(all[0]!.seen[1]!.text).toBe(text);
+  });
+
+  it('are tried again on another one after 429, 500 and a broken connection', async () => {
+    const { running, all } = await plain({}, 2);
+    for (const fault of ['overloaded', 'error-500', 'reset'] as const) {
+      let failed = false;
+      for (const server of all) {
+        server.fault = () => {
+          if (failed) return undefined;
+          failed = true;
+          return fault;
+        };
+      }
+      expect((await running.post(path, body())).status).toBe(200);
+      expect(failed).toBe(true);
+    }
+  });
+
+  it('are not tried again for what no retry helps', async () => {
+    const { running, all } = await plain({ flatErrors: true });
+    all[0]!.fault = () => 'error-400';
+    const response = await running.post(path, body());
+    expect(response.status).toBe(400);
+    expect(await response.json()).toEqual({
+      error: { message: 'temperature must be non-negative', type: 'BadRequestError', param: null, code: 400 },
+    });
+    expect(all[0]!.seen).toHaveLength(1);
+  });
+
+  it('pass Retry-After on when it is too long to wait for', async () => {
+    const { running, all } = await plain();
+    all[0]!.fault = () => 'overloaded';
+    const response = await running.post(path, body());
+    expect(response.status).toBe(429);
+    expect(response.headers.get('retry-after')).toBe('1');
+  });
+
+  it('are left alone after failures in a row', async () => {
+    const { running, all } = await plain();
+    all[0]!.fault = () => 'reset';
+    await running.post(path, body());
+    const seen = all[0]!.seen.length;
+    expect(seen).toBe(3);
+    const response = await running.post(path, body());
+    expect(response.status).toBe(503);
+    expect(response.headers.get('retry-after')).toMatch(/^\d+$/);
+    expect(all[0]!.seen.length).toBe(seen);
+    expect(running.events).toContainEqual(
+      expect.objectContaining({ type: 'breaker', from: 'closed', to: 'open' }),
+    );
+  });
+
+  it('list their models, and models of several pools go to theirs', async () => {
+    const { running } = await plain();
+    expect(await (await fetch(`${running.server.url}/v1/models`)).json()).toMatchObject({
+      data: [{ id: 'm', max_model_len: 4096 }],
+    });
+  });
+
+  it('are read no faster than the client reads', async () => {
+    const server = new OpenAiServer({ tokens: 200_000 });
+    await server.start();
+    let written = 0;
+    const backend = new OpenAiBackend({ name: 'pool', health: false, workers: [{ url: server.url }] });
+    const running = await gatewayOver({ backend });
+    stops.push(
+      () => server.stop(),
+      () => running.close(),
+    );
+    const client = new AbortController();
+    const response = await running.post(path, stream({ max_tokens: 200_000 }), { signal: client.signal });
+    const reader = response.body!.getReader();
+    written += (await reader.read()).value!.byteLength;
+    const before = process.memoryUsage().rss;
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    // All of it would be 40 MB; sockets hold some hundred kilobytes each.
+    expect(process.memoryUsage().rss - before).toBeLessThan(30e6);
+    expect(server.running).toBe(1);
+    client.abort();
+    await expect.poll(() => server.running).toBe(0);
+    expect(written).toBeGreaterThan(0);
+  });
+});
