@@ -3,7 +3,7 @@ import { createEmbeddedBackend, type EmbeddedBackend } from '@moestack/serving/e
 import { tinyMoe } from '@moestack/tiny-moe';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SseParser } from '../src/dashboard/client/sse-parser.js';
-import type { DashboardEvents } from '../src/dashboard/protocol.js';
+import type { DashboardEvents, SpanView } from '../src/dashboard/protocol.js';
 import { parseExposition } from './exposition.js';
 
 let backend: EmbeddedBackend;
@@ -34,7 +34,7 @@ const generate = async (prompt: string): Promise<void> => {
   await response.text();
 };
 
-/** Reads events until `isEnough` of all there were; the newest of each name counts. */
+/** Reads events until `isEnough` of all there were; the newest of each name counts, and the spans of all. */
 async function follow(
   isEnough: (seen: Partial<DashboardEvents>) => boolean,
 ): Promise<Partial<DashboardEvents>> {
@@ -43,10 +43,16 @@ async function follow(
   const parser = new SseParser();
   const decoder = new TextDecoder();
   const seen: Record<string, unknown> = {};
-  for await (const chunk of response.body!) {
-    for (const { name, data } of parser.push(decoder.decode(chunk, { stream: true })))
-      seen[name] = JSON.parse(data);
-    if (isEnough(seen as Partial<DashboardEvents>)) break;
+  const spans: SpanView[] = [];
+  const reader = response.body!.getReader();
+  while (!isEnough(seen as Partial<DashboardEvents>)) {
+    const { done, value } = await reader.read();
+    if (done) throw new Error('the events ended early');
+    for (const { name, data } of parser.push(decoder.decode(value, { stream: true }))) {
+      const event = JSON.parse(data);
+      if (name === 'steps') spans.push(...event.spans);
+      seen[name] = name === 'steps' ? { spans } : event;
+    }
   }
   abort.abort();
   return seen as Partial<DashboardEvents>;

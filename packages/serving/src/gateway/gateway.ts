@@ -109,7 +109,6 @@ function createApp(context: GatewayContext): OpenAPIHono<GatewayEnv> {
   const routes = { ...apiRoutes, ...(context.monitor.dashboard !== undefined && pageRoutes) };
   app.use(async (c, next) => {
     c.set('requestId', context.newId());
-    c.set('arrivalUs', context.clock.nowUs());
     await next();
     context.metrics.response(knownRoute(c.req.path, routes), c.res.status);
   });
