@@ -63,6 +63,7 @@ export {
   type GatewayEvent,
   type GatewayObserver,
   joinObservers,
+  type RequestEvent,
   type RequestOutcome,
   type WorkerRole,
 } from './observer.js';
