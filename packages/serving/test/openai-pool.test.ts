@@ -87,6 +87,34 @@ describe('plain servers', () => {
     );
   });
 
+  it('that fail their health checks get no requests until they are well again', async () => {
+    const { createServer } = await import('node:http');
+    let status = 200;
+    const sick = createServer((_, response) => response.writeHead(status).end('{"choices":[]}'));
+    await new Promise<void>((resolve) => sick.listen(0, '127.0.0.1', resolve));
+    const { port } = sick.address() as { port: number };
+    const backend = new OpenAiBackend({
+      name: 'pool',
+      health: { path: '/ready', intervalSeconds: 0.02, failures: 2 },
+      workers: [{ url: `http://127.0.0.1:${port}`, name: 'sick' }],
+    });
+    const running = await gatewayOver({ backend });
+    stops.push(
+      () => new Promise((resolve) => sick.close(() => resolve())),
+      () => running.close(),
+    );
+    const health = () => running.events.flatMap((event) => (event.type === 'health' ? [event.healthy] : []));
+    status = 503;
+    await expect.poll(health).toEqual([false]);
+    const refused = await running.post(path, body());
+    expect(refused.status).toBe(503);
+    expect(await refused.json()).toMatchObject({ error: { code: 'no_worker' } });
+    expect((await fetch(`${running.server.url}/health`)).status).toBe(503);
+    status = 200;
+    await expect.poll(health).toEqual([false, true]);
+    expect((await running.post(path, body())).status).toBe(200);
+  });
+
   it('list their models, and models of several pools go to theirs', async () => {
     const { running } = await plain();
     expect(await (await fetch(`${running.server.url}/v1/models`)).json()).toMatchObject({
