@@ -51,16 +51,21 @@ for (const model of ['deepseek-v3', 'deepseek-r1']) {
   console.log(`${model}: ${answer.choices[0].message.content}`);
 }
 
-// Twenty clients leave in the middle of their streams; no KV block and no room may stay behind.
-await Promise.all(
-  Array.from({ length: 20 }, async (_, index) => {
-    const client = new AbortController();
-    setTimeout(() => client.abort(), 5 * index);
-    await ask(index % 2 === 0 ? 'deepseek-v3' : 'deepseek-r1', true, client.signal)
-      .then((response) => response.text())
-      .catch(() => undefined);
-  }),
-);
+// Twenty clients leave, before the head of their answer or after some words; no KV block and no room may stay behind.
+const leave = async (index) => {
+  const client = new AbortController();
+  const timer = setTimeout(() => client.abort(), 20 * index);
+  try {
+    const response = await ask(index % 2 === 0 ? 'deepseek-v3' : 'deepseek-r1', true, client.signal);
+    const reader = response.body.getReader();
+    for (let words = 0; words < index % 5; words++) await reader.read();
+    client.abort();
+  } catch {
+    // The timer was first.
+  }
+  clearTimeout(timer);
+};
+await Promise.all(Array.from({ length: 20 }, (_, index) => leave(index)));
 await server.close();
 await Promise.all(backends.map((backend) => backend.close()));
 console.log(`after 20 clients that left: ${pinned.size} pinned KV blocks, ${rooms.size} open rooms`);
