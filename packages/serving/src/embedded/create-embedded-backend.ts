@@ -51,6 +51,7 @@ export async function createEmbeddedBackend(options: EmbeddedOptions): Promise<E
   const clock = options.clock ?? systemClock;
   const { stages, maxWaiting } = sizes.scheduler;
   const stepTimeoutSeconds = seconds('stepTimeoutSeconds', options.stepTimeoutSeconds ?? STEP_SECONDS);
+  for (const [name, target] of Object.entries(options.slo ?? {})) seconds(`slo.${name}`, target);
   const monitor = new EngineMonitor({
     clock,
     scheduler: sizes.scheduler,
