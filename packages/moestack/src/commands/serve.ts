@@ -24,6 +24,8 @@ export interface ServeOptions {
   readonly mixed?: boolean;
   readonly prefillRanks?: number;
   readonly decodeRanks?: number;
+  readonly prefillTensor?: number;
+  readonly decodeTensor?: number;
   readonly redundantExperts?: number;
   readonly rebalanceSeconds?: number;
   readonly maxBodyBytes?: number;
@@ -137,6 +139,8 @@ function embeddedOptions(
     ...(options.context !== undefined && { contextTokens: options.context }),
     ...(options.prefillRanks !== undefined && { prefillRanks: options.prefillRanks }),
     ...(options.decodeRanks !== undefined && { decodeRanks: options.decodeRanks }),
+    ...(options.prefillTensor !== undefined && { prefillTensor: options.prefillTensor }),
+    ...(options.decodeTensor !== undefined && { decodeTensor: options.decodeTensor }),
     ...(options.redundantExperts !== undefined && { redundantExperts: options.redundantExperts }),
     ...(options.rebalanceSeconds !== undefined && {
       rebalance: {
