@@ -15,6 +15,7 @@ export { readGenerationConfig } from './generation-config.js';
 export type { LayerStages } from './layer-stages.js';
 export { type GenerateOptions, type LoadModelOptions, loadModel, type Model } from './load-model.js';
 export { openRuntime } from './open-runtime.js';
+export { OVERLAP_TOKENS } from './overlap-choice.js';
 export { type ExpertRoutingOptions, expertRows, type ParallelOptions } from './parallel-options.js';
 export type { AttentionMode, Precision, W8A8Scale } from './precision.js';
 export type { SeededRandom } from './random.js';
@@ -36,5 +37,6 @@ export {
 export { type StageRecord, StageTrace } from './stage-trace.js';
 export type { BatchLimits, StepBatch } from './step-batch.js';
 export type { StepState } from './step-state.js';
+export type { TensorExchange, TensorSizes } from './tensor-exchange.js';
 export { type DecodeOptions, type EncodeOptions, loadTokenizer, Tokenizer } from './tokenizer.js';
 export type { Workspace } from './workspace.js';

@@ -24,6 +24,7 @@ import { resolveModes } from './resolve-modes.js';
 import { fillCosSin, ropeTables } from './rope.js';
 import { ModelRuntime } from './runtime.js';
 import { badOption, limitsOf, type ModelRuntimeOptions } from './runtime-options.js';
+import { StepAgreement } from './step-agreement.js';
 import type { BatchLimits } from './step-batch.js';
 import { TensorExchange, type TensorSizes } from './tensor-exchange.js';
 import { allExperts, checkTensors, type TensorSpec, tensorPlan } from './tensor-plan.js';
@@ -160,6 +161,10 @@ async function buildRuntime(
       dispatcher: over.dispatcher,
       placement,
       tensorGroup: group.communicator,
+      agreement:
+        microBatches === 2
+          ? await StepAgreement.open(await parallel.communicator.dup(wait), wait)
+          : undefined,
     });
   }
   const { emulate } = options;
@@ -173,6 +178,7 @@ async function buildRuntime(
     dispatcher: undefined,
     placement: undefined,
     tensorGroup: undefined,
+    agreement: undefined,
   });
 }
 

@@ -19,6 +19,7 @@ import type { Projector } from './projector.js';
 import { badOption } from './runtime-options.js';
 import { type Overlap, type StageSchedule, stageSchedules, tensorSchedules } from './stage-schedule.js';
 import type { StageTrace } from './stage-trace.js';
+import type { StepAgreement } from './step-agreement.js';
 import {
   type BatchLimits,
   blocksPerSequence,
@@ -43,10 +44,11 @@ export interface MicroBatchParts {
 /** Options of {@link ModelRuntime.forward}. */
 export interface ForwardOptions {
   /**
-   * Default `none`. `prefill` and `decode` split the batch into two micro-batches, of which one computes while the tokens of the other travel; for runtimes opened
-   * with `microBatches: 2`. The same on every rank, whatever its batch.
+   * `prefill` and `decode` split the batch into two micro-batches, of which one computes while the tokens of the other travel; for runtimes opened with
+   * `microBatches: 2`. `auto`, the default of such runtimes over several ranks, lets the ranks agree ahead of each step whether that pays, by the times of earlier
+   * ones. Else the default is `none`. The same on every rank, whatever its batch.
    */
-  readonly overlap?: Overlap;
+  readonly overlap?: Overlap | 'auto';
 }
 
 const NO_OPTIONS: ForwardOptions = {};
@@ -71,6 +73,8 @@ export interface RuntimeParts extends MicroBatchParts {
   /** The part of the attention heads that this rank has, and the ranks that it shares them with. */
   readonly share: TensorShare;
   readonly tensorGroup: Communicator | undefined;
+  /** Where steps may have two micro-batches and ranks must choose alike. */
+  readonly agreement: StepAgreement | undefined;
 }
 
 const NO_BATCH: StepBatch = {
@@ -101,6 +105,10 @@ export class ModelRuntime {
   private readonly steps: readonly StepState[];
   private readonly executor: LayerExecutor;
   private readonly splitter: BatchSplitter | undefined;
+  /** The micro-batches of the last step, in the order of their tokens. */
+  private first: StepState;
+  private second: StepState | undefined;
+  private overlap: Overlap = 'none';
   private readonly schedules: Readonly<Record<Overlap, StageSchedule>>;
   /** Of the rows that become logits: where they are in the residual stream, and the rank that has them. */
   private readonly chosenAt: Int32Array;
@@ -129,6 +137,7 @@ export class ModelRuntime {
       blockTableStride: blocksPerSequence(parts.limits),
     });
     this.steps = parts.second === undefined ? [step(parts)] : [step(parts), step(parts.second)];
+    this.first = this.steps[0]!;
     this.splitter = parts.second === undefined ? undefined : new BatchSplitter(parts.limits);
     this.executor = new LayerExecutor(parts.layers, parts.trace);
     this.schedules = parts.tensor === undefined ? stageSchedules : tensorSchedules;
@@ -155,7 +164,7 @@ export class ModelRuntime {
    * @throws ModelError before anything changes, if the batch does not fit this runtime.
    */
   forward(batch: StepBatch, options: ForwardOptions = NO_OPTIONS): Float32Array {
-    const tokens = this.runLayers(batch, options.overlap ?? 'none');
+    const tokens = this.runLayers(batch, options);
     const count = this.chooseLast(batch, tokens);
     this.sendChosen(count);
     return this.chosenLogits(count);
@@ -169,10 +178,18 @@ export class ModelRuntime {
     batch: StepBatch,
     options: WaitOptions & ForwardOptions & { readonly all?: boolean } = {},
   ): Promise<Float32Array> {
-    const { all = false, overlap = 'none', ...wait } = options;
-    const tokens = this.begin(batch, overlap);
-    if (this.hasWork(tokens)) await this.executor.runAsync(this.schedules[overlap], this.steps, wait);
-    this.join(overlap);
+    const { all = false, overlap, ...wait } = options;
+    const tokens = this.check(batch, overlap);
+    const { agreement } = this.parts;
+    const agrees = this.agrees(overlap);
+    if (agrees) {
+      agreement!.start(tokens, batch.sequences);
+      await agreement!.ready(wait);
+    }
+    this.begin(batch, tokens, agrees ? agreement!.finish() : fixed(overlap));
+    if (this.hasWork(tokens)) await this.executor.runAsync(this.schedules[this.overlap], this.steps, wait);
+    this.note(agrees);
+    this.join();
     if (!all) {
       const count = this.chooseLast(batch, tokens);
       this.sendChosen(count);
@@ -191,7 +208,7 @@ export class ModelRuntime {
 
   /** Like {@link ModelRuntime.forward} with logits `[tokens, vocab]` of every new token, in an array of their own. */
   forwardAll(batch: StepBatch, options: ForwardOptions = NO_OPTIONS): Float32Array {
-    const tokens = this.runLayers(batch, options.overlap ?? 'none');
+    const tokens = this.runLayers(batch, options);
     const logits = new Float32Array(tokens * this.parts.dimensions.vocabulary);
     for (let row = 0; row < tokens; row += this.chosenAt.length) {
       const count = this.chooseRange(row, tokens);
@@ -251,14 +268,44 @@ export class ModelRuntime {
     this.closed = true;
     await this.parts.dispatcher?.close();
     this.parts.tensorGroup?.close();
+    this.parts.agreement?.close();
     this.parts.placement?.close();
   }
 
-  private runLayers(batch: StepBatch, overlap: Overlap): number {
-    const tokens = this.begin(batch, overlap);
-    if (this.hasWork(tokens)) this.executor.run(this.schedules[overlap], this.steps);
-    this.join(overlap);
+  /** The last step: the order of its stages, what its layers took, and how much of that passed in stages that wait for other ranks. */
+  get lastStep(): { readonly overlap: Overlap; readonly seconds: number; readonly waitSeconds: number } {
+    const { stepSeconds, waitSeconds } = this.executor;
+    return { overlap: this.overlap, seconds: stepSeconds, waitSeconds };
+  }
+
+  private runLayers(batch: StepBatch, { overlap }: ForwardOptions): number {
+    const tokens = this.check(batch, overlap);
+    const agrees = this.agrees(overlap);
+    if (agrees) this.parts.agreement!.start(tokens, batch.sequences);
+    this.begin(batch, tokens, agrees ? this.parts.agreement!.finish() : fixed(overlap));
+    if (this.hasWork(tokens)) this.executor.run(this.schedules[this.overlap], this.steps);
+    this.note(agrees);
+    this.join();
     return tokens;
+  }
+
+  /** Checks a step before anything changes; returns its tokens. */
+  private check(batch: StepBatch, overlap: ForwardOptions['overlap']): number {
+    this.requireOpen();
+    const tokens = checkBatch(batch, this.limits);
+    const isKnown = overlap === undefined || overlap === 'auto' || stageSchedules[overlap] !== undefined;
+    if (isKnown && (this.splitter !== undefined || overlap === undefined || overlap === 'none'))
+      return tokens;
+    throw badOption('overlap', overlap, "'none', or another of a runtime with microBatches: 2");
+  }
+
+  /** Whether the ranks choose together. */
+  private agrees(overlap: ForwardOptions['overlap']): boolean {
+    return this.parts.agreement !== undefined && (overlap === undefined || overlap === 'auto');
+  }
+
+  private note(agrees: boolean): void {
+    if (agrees) this.parts.agreement!.note(this.executor.stepSeconds, this.executor.waitSeconds);
   }
 
   /** Ranks without tokens still run their experts for the others. */
@@ -266,26 +313,24 @@ export class ModelRuntime {
     return tokens > 0 || this.parts.exchange.spansRanks;
   }
 
-  /** Checks a batch and puts its tokens into the residual streams of its micro-batches. */
-  private begin(batch: StepBatch, overlap: Overlap): number {
-    this.requireOpen();
-    const tokens = checkBatch(batch, this.limits);
-    if (overlap === 'none') {
-      this.load(this.steps[0]!, batch, tokens);
-      return tokens;
+  /** Puts the tokens of a checked batch into the residual streams of its micro-batches. */
+  private begin(batch: StepBatch, tokens: number, overlap: Overlap): void {
+    const [zero, one] = this.steps;
+    this.overlap = overlap;
+    if (overlap === 'none' || this.splitter === undefined) {
+      this.first = zero!;
+      this.second = undefined;
+      this.load(zero!, batch, tokens);
+      return;
     }
-    if (this.splitter === undefined || stageSchedules[overlap] === undefined) {
-      throw badOption(
-        'overlap',
-        overlap,
-        "'none', or 'prefill' or 'decode' of a runtime with microBatches: 2",
-      );
-    }
+    // In prefill micro-batch 1 is ahead in every layer: it gets the earlier tokens, which the later ones may attend to.
+    const isPrefill = overlap === 'prefill';
+    this.first = isPrefill ? one! : zero!;
+    this.second = isPrefill ? zero! : one!;
     const { first, second } = this.splitter;
-    const firstTokens = this.splitter.split(batch);
-    this.load(this.steps[0]!, first, firstTokens);
-    this.load(this.steps[1]!, second, tokens - firstTokens);
-    return tokens;
+    const firstTokens = this.splitter.split(batch, isPrefill);
+    this.load(this.first, first, firstTokens);
+    this.load(this.second, second, tokens - firstTokens);
   }
 
   private load(step: StepState, batch: StepBatch, tokens: number): void {
@@ -303,14 +348,18 @@ export class ModelRuntime {
     projector.round(workspace.residual, step.rows * dimensions.hidden);
   }
 
-  /** Puts the residual stream of the second micro-batch behind that of the first. */
-  private join(overlap: Overlap): void {
-    if (overlap === 'none') return;
+  /** Joins the residual streams of two micro-batches in the buffer of micro-batch 0. */
+  private join(): void {
+    const { first, second, memory } = this;
+    if (second === undefined) return;
     const { hidden } = this.parts.dimensions;
-    const [first, second] = this.steps;
-    const to = first!.workspace.residual.byteOffset / 4 + first!.rows * hidden;
-    const from = second!.workspace.residual.byteOffset / 4;
-    this.memory.copyWithin(to, from, from + second!.rows * hidden);
+    const to = this.steps[0]!.workspace.residual.byteOffset / 4;
+    const length = first.rows * hidden;
+    const from = second.workspace.residual.byteOffset / 4;
+    // The second first: it may lie where the first goes.
+    memory.copyWithin(to + length, from, from + second.rows * hidden);
+    const start = first.workspace.residual.byteOffset / 4;
+    memory.copyWithin(to, start, start + length);
   }
 
   /** Chooses each sequence's last token; returns how many. */
@@ -329,13 +378,13 @@ export class ModelRuntime {
   /** Notes where the residual stream of a token is. The micro-batches of a step follow one another. */
   private choose(i: number, token: number, tokens: number): void {
     const { size, index } = this.parts.share;
-    const [first] = this.steps;
-    const isFirst = token < first!.tokens;
-    const at = isFirst ? token : token - first!.tokens;
-    const of = isFirst ? first!.tokens : tokens - first!.tokens;
+    const { first } = this;
+    const isFirst = token < first.tokens;
+    const at = isFirst ? token : token - first.tokens;
+    const of = isFirst ? first.tokens : tokens - first.tokens;
     const owner = ownerOf(at, of, size);
     this.chosenOwner[i] = owner;
-    this.chosenAt[i] = owner === index ? at - firstToken(of, owner, size) + (isFirst ? 0 : first!.rows) : -1;
+    this.chosenAt[i] = owner === index ? at - firstToken(of, owner, size) + (isFirst ? 0 : first.rows) : -1;
   }
 
   private sendChosen(count: number): void {
@@ -383,6 +432,11 @@ export class ModelRuntime {
       remedy: 'load it again',
     });
   }
+}
+
+/** What a caller asks for where ranks have nothing to agree on. */
+function fixed(overlap: ForwardOptions['overlap']): Overlap {
+  return overlap === undefined || overlap === 'auto' ? 'none' : overlap;
 }
 
 function fillPositions(batch: StepBatch, positions: Int32Array): void {

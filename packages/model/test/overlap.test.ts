@@ -104,6 +104,82 @@ describe('two micro-batches', () => {
     await runtime.close();
   });
 
+  it('are split inside a sequence where no boundary is near the middle, and give the logits of one batch', async () => {
+    for (const attention of ['naive', 'absorbed'] as const) {
+      const group = await open(2, {}, { attention });
+      const batches = [batchOf([60]), batchOf([5, 50, 3])];
+      const expected = await group.step(batches, 'none');
+      const found = await group.step(batches, 'prefill');
+      for (const rank of [0, 1]) expect(maxAbs(found[rank]!, expected[rank]!)).toBe(0);
+      const next = [batchOf([1], [60]), batchOf([1, 1, 1], [5, 50, 3])];
+      const after = await group.step(next, 'none');
+      await group.step(batches, 'none');
+      for (const [rank, logits] of (await group.step(next, 'none')).entries()) {
+        expect(maxAbs(logits, after[rank]!)).toBe(0);
+      }
+      await group.close();
+    }
+  });
+
+  it('keep order and positions wherever a batch is split', () => {
+    const splitter = new BatchSplitter({ ...SIZES, vocabulary: 96, blockSizeTokens: 16 });
+    const sequence = fc.record({
+      length: fc.integer({ min: 1, max: 40 }),
+      start: fc.integer({ min: 0, max: 40 }),
+    });
+    fc.assert(
+      fc.property(fc.array(sequence, { minLength: 1, maxLength: 8 }), (sequences) => {
+        const kept = sequences.filter(
+          (_, i) =>
+            sequences.slice(0, i + 1).reduce((sum, one) => sum + one.length, 0) <= SIZES.maxBatchTokens,
+        );
+        const batch = batchOf(
+          kept.map((one) => one.length),
+          kept.map((one) => one.start),
+        );
+        const total = batch.tokenOffsets[batch.sequences]!;
+        const tokens = splitter.split(batch, true);
+        // Row of the block table and position of every token, in order.
+        const places = (part: StepBatch) =>
+          Array.from({ length: part.sequences }, (_, s) => {
+            const first = part.tokenOffsets[s]!;
+            const table = part.blockTables[s * part.blockTableStride]!;
+            return Array.from(part.tokens.subarray(first, part.tokenOffsets[s + 1]!), (token, i) =>
+              [table, part.contextStarts[s]! + i, token].join(),
+            );
+          }).flat();
+        expect([...places(splitter.first), ...places(splitter.second)]).toEqual(places(batch));
+        expect(splitter.first.tokenOffsets[splitter.first.sequences]).toBe(tokens);
+        if (total >= 32) expect(Math.abs(tokens - total / 2)).toBeLessThanOrEqual(total / 8);
+      }),
+      { seed: 6, numRuns: 300 },
+    );
+  });
+
+  it('are what ranks agree on where waiting is long, and not where it is short', async () => {
+    const link = { alphaSeconds: 8e-3, bytesPerSecond: 1e9 };
+    const group = await open(2, {}, {}, link);
+    const batches = [batchOf([40, 40]), batchOf([])];
+    const expected = await group.step(batches, 'none');
+    const chosen: string[] = [];
+    for (let step = 0; step < 8; step++) {
+      const logits = await Promise.all(
+        group.runtimes.map((runtime, rank) => runtime.forwardAsync(batches[rank]!, { all: true })),
+      );
+      expect(maxAbs(logits[0]!, expected[0]!)).toBe(0);
+      const [first, second] = group.runtimes.map((runtime) => runtime.lastStep.overlap);
+      expect(first).toBe(second);
+      chosen.push(first!);
+    }
+    expect(chosen.slice(0, 6)).toEqual(['none', 'none', 'none', 'prefill', 'prefill', 'prefill']);
+    // Too few tokens for two.
+    await Promise.all(
+      group.runtimes.map((runtime) => runtime.forwardAsync(batchOf([4, 4]), { overlap: 'auto' })),
+    );
+    expect(group.runtimes.map((runtime) => runtime.lastStep.overlap)).toEqual(['none', 'none']);
+    await group.close();
+  });
+
   it('are split at the sequence boundary nearest to the middle', () => {
     const limits = { ...SIZES, vocabulary: 96, blockSizeTokens: 16 };
     const splitter = new BatchSplitter(limits);
@@ -111,7 +187,7 @@ describe('two micro-batches', () => {
       fc.property(fc.array(fc.integer({ min: 1, max: 12 }), { maxLength: 8 }), (lengths) => {
         const batch = batchOf(lengths);
         const total = batch.tokenOffsets.at(-1)!;
-        const first = splitter.split(batch);
+        const first = splitter.split(batch, false);
         const { second } = splitter;
         expect(splitter.first.sequences + second.sequences).toBe(lengths.length);
         expect(second.tokenOffsets[second.sequences]).toBe(total - first);

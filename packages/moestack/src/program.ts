@@ -129,6 +129,16 @@ function createProgram(environment: CliEnvironment, reporter: Reporter, signal: 
       integer(1, 64),
     )
     .option(
+      '--prefill-tensor <n>',
+      'prefill ranks that share the attention heads of a prompt (default: 1)',
+      integer(1, 64),
+    )
+    .option(
+      '--decode-tensor <n>',
+      'decode ranks that share the attention heads of a sequence (default: 1)',
+      integer(1, 64),
+    )
+    .option(
       '--redundant-experts <n>',
       'further expert slots of each stage of several ranks (default: 0)',
       integer(0, 4096),

@@ -55,6 +55,8 @@ export class Scheduler {
   readonly #inFlight: PlanRecord[] = [];
   readonly #load: QueueLoad = emptyLoad();
   #nextStepId = 0;
+  /** Counted since the last change, -1 = not yet: a plan is fused right after its steps were counted. */
+  #steadySteps = -1;
 
   constructor(config: SchedulerConfig) {
     checkConfig(config);
@@ -92,6 +94,7 @@ export class Scheduler {
         remedy: 'retry later, or raise maxWaiting',
       });
     }
+    this.#steadySteps = -1;
     const slot = requests.take();
     requests.promptTokens[slot] = request.promptTokens;
     requests.maxNewTokens[slot] = request.maxNewTokens;
@@ -162,6 +165,7 @@ export class Scheduler {
 
   /** Forgets every cached prefix of a stage, because what its blocks hold is lost. */
   clearPrefixCache(stage: number): void {
+    this.#steadySteps = -1;
     this.#state.stages[stage]?.clearPrefixes();
   }
 
@@ -189,6 +193,7 @@ export class Scheduler {
    * @param nowUs - the caller's clock; used for statistics only.
    */
   schedule(nowUs: number): StepPlan | undefined {
+    this.#steadySteps = -1;
     const { entry, last } = this.#state;
     const plan = this.#planCompute(last, nowUs);
     if (plan !== undefined || entry === last) return plan;
@@ -203,7 +208,8 @@ export class Scheduler {
    * to see coming.
    */
   steadySteps(): number {
-    return countSteadySteps(this.#state, this.#decodePlan());
+    if (this.#steadySteps < 0) this.#steadySteps = countSteadySteps(this.#state, this.#decodePlan());
+    return this.#steadySteps;
   }
 
   /**
@@ -224,6 +230,7 @@ export class Scheduler {
         remedy: 'fuse a plan once, as soon as it is made, with at most steadySteps() steps',
       });
     }
+    this.#steadySteps = -1;
     fusePlan(this.#state, plan, steps);
   }
 
@@ -310,6 +317,7 @@ export class Scheduler {
 
   /** Takes a plan out of flight: its sequences belong to no step any more. */
   #land(plan: PlanRecord, position: number, nowUs: number): void {
+    this.#steadySteps = -1;
     const { requests, stages } = this.#state;
     const lastPlan = this.#inFlight.pop()!;
     if (lastPlan !== plan) this.#inFlight[position] = lastPlan;
@@ -330,6 +338,7 @@ export class Scheduler {
 
   #end(id: number, ending: typeof Ending.cancelled | typeof Ending.finished): boolean {
     if (!this.#isLive(id)) return false;
+    this.#steadySteps = -1;
     this.#state.end(id, ending);
     return true;
   }

@@ -24,6 +24,9 @@ export function countSteadySteps(state: SchedulerState, plan: PlanRecord | undef
   if (admits(state)) return plan === undefined ? 0 : 1;
   // After a step that ran out of blocks newcomers are kept out; the next step lets them in again.
   if (plan !== undefined && last.starved) return 1;
+  // Most of the time there are blocks for all of them.
+  if (lackingAfter(state, last, steps) <= last.freeBlocks) return steps;
+  steps--;
   let low = 0;
   // Needed blocks grow with the steps, so the last affordable count can be bisected.
   while (low < steps) {

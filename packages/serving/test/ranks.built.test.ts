@@ -55,6 +55,7 @@ describe.each([
   { prefillRanks: 1, decodeRanks: 2 },
   { prefillRanks: 2, decodeRanks: 3, redundantExperts: 2 },
   { decodeRanks: 2, stages: 'mixed' },
+  { prefillRanks: 4, prefillTensor: 2, decodeRanks: 2, decodeTensor: 2 },
 ] as const)('ranks: %j', (options) => {
   it('answer as one rank does, with every sequence on one of them', async () => {
     const backend = await open(options);
@@ -161,6 +162,9 @@ describe('options', () => {
     { options: { prefillRanks: 0 }, code: 'serving/bad-options' },
     { options: { decodeRanks: 1.5 }, code: 'serving/bad-options' },
     { options: { decodeRanks: 65 }, code: 'serving/bad-options' },
+    { options: { prefillRanks: 4, prefillTensor: 3 }, code: 'serving/bad-options' },
+    { options: { decodeRanks: 8, decodeTensor: 8 }, code: 'serving/bad-options' },
+    { options: { decodeTensor: 2 }, code: 'serving/bad-options' },
     { options: { stages: 'mixed', prefillRanks: 2 }, code: 'serving/bad-options' },
     { options: { decodeRanks: 2, rebalance: { periodSeconds: -1 } }, code: 'placement/bad-config' },
     { options: { decodeRanks: 2, redundantExperts: -1 }, code: 'serving/bad-options' },

@@ -135,7 +135,7 @@ describe('a rank that', () => {
 
   it('hangs in a step is replaced after the timeout', async () => {
     const restarts: EngineRestart[] = [];
-    const backend = await open({ stepTimeoutSeconds: 1, onRestart: (restart) => restarts.push(restart) });
+    const backend = await open({ stepTimeoutSeconds: 2, onRestart: (restart) => restarts.push(restart) });
     let steps = 0;
     let hung: Worker | undefined;
     intercept = (worker, type) => {
@@ -144,7 +144,7 @@ describe('a rank that', () => {
     };
     expect(await all(backend)).toEqual(expected);
     expect(restarts).toMatchObject([
-      { error: { message: expect.stringContaining('did not answer within 1 s') } },
+      { error: { message: expect.stringContaining('did not answer within 2 s') } },
     ]);
     await backend.close();
   });

@@ -57,6 +57,8 @@ function need(name: string, value: number, isRight: boolean): void {
 }
 
 const STAMP_BYTES = 8;
+/** How late a sleeping thread may wake up. */
+const POLLED_SECONDS = 2e-4;
 
 /** What leaves one rank; shared by all its groups. */
 class Wire {
@@ -170,7 +172,9 @@ class LinkModelTransport implements Transport {
   }
 
   pause(token: number, attempt: number, maxSeconds: number): void {
-    const seconds = this.#untilDue(maxSeconds);
+    // The last moment before an arrival is polled through, since a thread that sleeps wakes up late.
+    const seconds =
+      this.#untilDue(maxSeconds) - (this.#due === Number.POSITIVE_INFINITY ? 0 : POLLED_SECONDS);
     if (seconds > 0) this.inner.pause(token, attempt, seconds);
   }
 

@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { basename, resolve } from 'node:path';
+import type { Communicator } from '@moestack/collectives';
 import { endOfSequenceIds, loadTokenizer, readConfig, readGenerationConfig } from '@moestack/model';
 import type { GenerationConfig } from '@moestack/schemas';
 import { systemClock } from '../clock.js';
@@ -7,6 +8,7 @@ import { EngineBackend, type GenerationDefaults } from './engine-backend.js';
 import { EngineMonitor } from './engine-monitor.js';
 import { type EngineRestart, EngineSupervisor, type StageRanks } from './engine-supervisor.js';
 import {
+  badOption,
   count,
   directoryPath,
   type EmbeddedBackend,
@@ -14,9 +16,10 @@ import {
   engineSizes,
   seconds,
 } from './options.js';
+import { followProcess } from './process-group.js';
 import { longestToken } from './prompt.js';
 import { PromptEncoder } from './prompt-encoder.js';
-import { startEngine } from './start-engine.js';
+import { stageSetup, startEngine } from './start-engine.js';
 
 const STEP_SECONDS = 120;
 const MAXIMUM_RESTARTS = 1000;
@@ -43,31 +46,35 @@ const maxRandomSeed = 2 ** 48 - 1;
  * ```
  */
 export async function createEmbeddedBackend(options: EmbeddedOptions): Promise<EmbeddedBackend> {
-  const directory = directoryPath(options.modelDirectory);
-  const config = await readConfig(directory);
-  const sizes = engineSizes(options, config);
-  const generation = await readGenerationConfig(directory);
-  const eosIds = [...new Set([...endOfSequenceIds(config), ...toList(generation.eos_token_id)])];
-  const clock = options.clock ?? systemClock;
+  const setup = await engineSetup(options);
+  const { directory, config, sizes, generation, clock } = setup;
   const { stages, maxWaiting } = sizes.scheduler;
-  const stepTimeoutSeconds = seconds('stepTimeoutSeconds', options.stepTimeoutSeconds ?? STEP_SECONDS);
+  for (const [name, target] of Object.entries(options.slo ?? {})) seconds(`slo.${name}`, target);
+  if (options.communicator !== undefined && options.communicator.rank !== 0) {
+    throw badOption(
+      'communicator.rank',
+      options.communicator.rank,
+      '0 (other ranks call followEmbeddedBackend)',
+    );
+  }
   const monitor = new EngineMonitor({
     clock,
     scheduler: sizes.scheduler,
     slo: options.slo ?? {},
     admission: options.admission ?? {},
   });
-  const setup = { options, directory, config, sizes, eosIds, stepTimeoutSeconds, clock, monitor };
   let isFirst = true;
+  const restarts = count('restarts', options.restarts ?? 3, 0, MAXIMUM_RESTARTS);
   const supervision = {
     start: (ranks: StageRanks, closing: AbortSignal) => {
       const { onProgress, signal } = isFirst ? options : restarted;
       isFirst = false;
       const either = signal === undefined ? closing : AbortSignal.any([closing, signal]);
-      return startEngine({ ...setup, onProgress }, ranks, either);
+      return startEngine({ ...setup, monitor, onProgress }, ranks, either);
     },
     retries: count('retries', options.retries ?? 2, 0, MAXIMUM_RESTARTS),
-    restarts: count('restarts', options.restarts ?? 3, 0, MAXIMUM_RESTARTS),
+    // When a process of a group dies, so do the others.
+    restarts: options.communicator === undefined ? restarts : 0,
     maxWaiting,
     onRestart: (restart: EngineRestart) => options.onRestart?.(restart),
     clock,
@@ -95,6 +102,46 @@ export async function createEmbeddedBackend(options: EmbeddedOptions): Promise<E
     monitor,
     randomSeed: options.randomSeed ?? (() => randomInt(maxRandomSeed)),
   });
+}
+
+/**
+ * Runs a rank of a backend whose ranks are processes: all but rank 0 of `communicator` call it with the options that rank 0 gives {@link createEmbeddedBackend}.
+ * Resolves when the backend is closed.
+ *
+ * @throws errors of `@moestack/model` and below for what cannot be loaded, `ServingError` for bad options.
+ */
+export async function followEmbeddedBackend(
+  options: EmbeddedOptions & { readonly communicator: Communicator },
+): Promise<void> {
+  const setup = await engineSetup(options);
+  const { communicator } = options;
+  if (communicator.rank === 0) {
+    throw badOption('communicator.rank', 0, 'above 0 (rank 0 calls createEmbeddedBackend)');
+  }
+  const { routing, spareSlots, rank } = stageSetup(
+    setup,
+    setup.sizes.scheduler.stages[0]!,
+    communicator.size,
+  );
+  await followProcess({
+    name: 'mixed',
+    place: { routing, spareSlots, communicator, tensor: 1 },
+    setup: rank,
+    onProgress: options.onProgress,
+  });
+}
+
+/** What the options mean for the model that they name. */
+async function engineSetup(options: EmbeddedOptions) {
+  const directory = directoryPath(options.modelDirectory);
+  const config = await readConfig(directory);
+  const sizes = engineSizes(options, config);
+  const generation = await readGenerationConfig(directory);
+  const eosIds = [...new Set([...endOfSequenceIds(config), ...toList(generation.eos_token_id)])];
+  const clock = options.clock ?? systemClock;
+  const stepTimeoutSeconds = seconds('stepTimeoutSeconds', options.stepTimeoutSeconds ?? STEP_SECONDS);
+  const { onProgress } = options;
+  return { options, directory, config, sizes, generation, eosIds, stepTimeoutSeconds, clock, onProgress };
 }
 
 /** Waits for both; if the first fails, ends the engine. */

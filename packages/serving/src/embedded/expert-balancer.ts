@@ -101,7 +101,7 @@ export class ExpertBalancer {
     const { layers, physicalToLogical, deployment } = this.#plan;
     return {
       stage: this.#group.name,
-      ranks: this.#group.ranks,
+      ranks: this.#group.threads,
       layers: this.#layers,
       tokens: rowsOf(this.#latest, layers),
       placement: rowsOf(physicalToLogical, layers),
@@ -234,7 +234,7 @@ export class ExpertBalancer {
         return;
       }
       const loads: RankExpertLoad[] = [];
-      this.#waiting = { left: this.#group.ranks, loads, resolve: () => resolve(loads), reject };
+      this.#waiting = { left: this.#group.threads, loads, resolve: () => resolve(loads), reject };
       this.#group.post(message);
     });
   }

@@ -1,4 +1,4 @@
-export { createEmbeddedBackend } from './create-embedded-backend.js';
+export { createEmbeddedBackend, followEmbeddedBackend } from './create-embedded-backend.js';
 export type {
   AdmissionStats,
   EngineStats,

@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url';
+import type { Communicator } from '@moestack/collectives';
 import type { DeepseekConfig, ExpertRoutingOptions, Precision } from '@moestack/model';
 import type { LiveRebalancerOptions, Plan } from '@moestack/placement';
 import type { AdmissionPolicy, SchedulerConfig } from '@moestack/scheduler';
@@ -24,6 +25,14 @@ export interface EmbeddedOptions {
   readonly prefillRanks?: number;
   /** Ranks of the decode stage, or of the one stage of `mixed`; default 1. */
   readonly decodeRanks?: number;
+  /** Ranks of a stage that share the attention heads of its sequences, default 1; divides its ranks and the heads. Each of them caches every token. */
+  readonly prefillTensor?: number;
+  readonly decodeTensor?: number;
+  /**
+   * Ranks in processes instead of threads, as MPI starts them: this one is rank 0, the others call {@link followEmbeddedBackend} with the same options. One stage
+   * for prompts and decoding. The first rank answers HTTP between its steps. Experts stay where they are, and no rank is replaced: the process manager ends all.
+   */
+  readonly communicator?: Communicator;
   /** Where the experts of a stage of several ranks live, default: in order. A row for each layer with experts, a GPU for each rank. */
   readonly placements?: { readonly prefill?: Plan; readonly decode?: Plan };
   /** Slots of each stage of several ranks beyond one for each expert, rounded up so that ranks have equally many; default 0. */
@@ -116,6 +125,8 @@ export function engineSizes(options: EmbeddedOptions, config: DeepseekConfig): E
   const contextTokens = count('contextTokens', options.contextTokens ?? positions, 1, positions);
   const prefillRanks = count('prefillRanks', options.prefillRanks ?? 1, 1, maxRanks);
   const decodeRanks = count('decodeRanks', options.decodeRanks ?? 1, 1, maxRanks);
+  checkTensor('prefillTensor', options.prefillTensor, prefillRanks, config);
+  checkTensor('decodeTensor', options.decodeTensor, decodeRanks, config);
   const perSequence = Math.ceil(contextTokens / blockSizeTokens);
   const latentDims = config.kv_lora_rank + config.qk_rope_head_dim;
   const blockBytes = config.num_hidden_layers * blockSizeTokens * latentDims * 4;
@@ -137,7 +148,16 @@ export function engineSizes(options: EmbeddedOptions, config: DeepseekConfig): E
     maxContextTokens: contextTokens,
     fairness: { maxTenants },
   };
-  if (options.stages === 'mixed') {
+  const { communicator } = options;
+  if (communicator !== undefined) {
+    if (options.stages === 'split') throw badOption('stages', 'split', "'mixed' with communicator");
+    if ((options.decodeTensor ?? 1) > 1)
+      throw badOption('decodeTensor', options.decodeTensor, '1 with communicator');
+    if (options.decodeRanks !== undefined && decodeRanks !== communicator.size) {
+      throw badOption('decodeRanks', decodeRanks, `${communicator.size}, the size of communicator`);
+    }
+  }
+  if (options.stages === 'mixed' || communicator !== undefined) {
     const tokenBudget = Math.max(prefillTokens, maxBatch);
     const stage = {
       name: 'mixed',
@@ -147,8 +167,12 @@ export function engineSizes(options: EmbeddedOptions, config: DeepseekConfig): E
       tokenBudget,
       maxSequences: maxBatch,
     };
-    if (prefillRanks > 1) throw badOption('prefillRanks', prefillRanks, "1 with stages 'mixed'");
-    return { contextTokens, ranks: [decodeRanks], scheduler: { ...base, stages: [stage] } };
+    if (prefillRanks > 1) throw badOption('prefillRanks', prefillRanks, '1 with one stage');
+    return {
+      contextTokens,
+      ranks: [communicator?.size ?? decodeRanks],
+      scheduler: { ...base, stages: [stage] },
+    };
   }
   const prefillSequences = count(
     'prefillSequences',
@@ -175,6 +199,14 @@ export function engineSizes(options: EmbeddedOptions, config: DeepseekConfig): E
       ],
     },
   };
+}
+
+function checkTensor(name: string, tensor: number | undefined, ranks: number, config: DeepseekConfig): void {
+  if (tensor === undefined) return;
+  count(name, tensor, 1, maxRanks);
+  const heads = config.num_attention_heads;
+  if (ranks % tensor === 0 && heads % tensor === 0) return;
+  throw badOption(name, tensor, `a divisor of the ${ranks} ranks of the stage and of the ${heads} heads`);
 }
 
 /** The path of a directory given as a path or a URL. */
@@ -207,7 +239,7 @@ export function seconds(name: string, value: number): number {
   throw badOption(name, value, `seconds above 0, at most ${MAXIMUM_SECONDS}`);
 }
 
-function badOption(name: string, value: unknown, expected: string, cause?: unknown): ServingError {
+export function badOption(name: string, value: unknown, expected: string, cause?: unknown): ServingError {
   return new ServingError({
     code: 'serving/bad-options',
     message: `expected ${expected} for ${name}, got ${String(value)}`,

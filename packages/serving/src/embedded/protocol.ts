@@ -34,6 +34,8 @@ export interface RankSetup {
 
 /** A rank's place among those that share the experts. */
 export interface GroupSetup {
+  /** Ranks that share the attention heads. */
+  readonly tensor: number;
   readonly handle: WorkerHandle;
   readonly routing: ExpertRoutingOptions;
   readonly spareSlots: number;

@@ -134,13 +134,17 @@ export class RankStepEngine implements StepEngine {
       if (indices === undefined) pairs.set(pair, [i]);
       else indices.push(i);
     }
+    const { copies = 1 } = target;
     for (const [pair, indices] of pairs) {
-      const transfer = this.#transfers++;
       const from = Math.floor(pair / target.ranks);
       const to = pair % target.ranks;
       const blocks = sourceBlocks(plan, indices);
-      source.postTo(from, { type: 'export', link: to, transfer, blocks });
-      target.postTo(to, { type: 'import', link: from, transfer, buffer, indices: Int32Array.from(indices) });
+      const places = Int32Array.from(indices);
+      for (let copy = 0; copy < copies; copy++) {
+        const transfer = this.#transfers++;
+        source.postTo(from, { type: 'export', link: to * copies + copy, transfer, blocks }, [], 0);
+        target.postTo(to, { type: 'import', link: from, transfer, buffer, indices: places }, [], copy);
+      }
     }
   }
 

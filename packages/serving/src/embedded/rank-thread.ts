@@ -1,13 +1,14 @@
 import type { MessagePort } from 'node:worker_threads';
+import type { Communicator } from '@moestack/collectives';
 import { attachWorkerCommunicator } from '@moestack/collectives/worker';
 import { type ModelRuntime, openRuntime } from '@moestack/model';
 import type { Plan } from '@moestack/placement';
 import { encodeError } from '@moestack/schemas/errors';
 import { BlockLink } from './block-link.js';
 import { ExpertLoad } from './expert-load.js';
-import type { FromWorker, RankExpertLoad, RankSetup, ToWorker } from './protocol.js';
+import type { FromWorker, GroupSetup, RankExpertLoad, RankSetup, ToWorker } from './protocol.js';
 import { StageRunner } from './stage-runner.js';
-import { StepBuffer } from './step-buffer.js';
+import { StepBuffer, type StepBufferShape } from './step-buffer.js';
 
 /** Loads a model and runs the steps it is sent. */
 export async function runRank(setup: RankSetup, port: MessagePort): Promise<void> {
@@ -16,17 +17,8 @@ export async function runRank(setup: RankSetup, port: MessagePort): Promise<void
     const { group } = setup;
     const communicator =
       group && attachWorkerCommunicator({ handle: group.handle, timeoutSeconds: setup.stepTimeoutSeconds });
-    const load = new ExpertLoad();
-    const runtime = await openRuntime(setup.directory, {
-      ...setup.runtime,
-      ...(group !== undefined &&
-        communicator !== undefined && {
-          parallel: { ...group.routing, communicator, spareSlots: group.spareSlots },
-        }),
-      onExpertLoad: (row, counts) => load.add(row, counts),
-      onProgress: (progress) => post({ type: 'progress', ...progress }),
-    });
-    const rank = new Rank(runtime, setup, load, post);
+    const parallel = group && communicator && { ...group, communicator };
+    const { rank, runtime } = await openRank(setup, parallel, post);
     port.on('message', (message: ToWorker) => rank.receive(message));
     post({ type: 'ready', weightBytes: runtime.weightBytes, blockBytes: runtime.blockBytes });
   } catch (error) {
@@ -34,9 +26,39 @@ export async function runRank(setup: RankSetup, port: MessagePort): Promise<void
   }
 }
 
-class Rank {
+/** A rank's place among others. */
+export interface RankPlace extends Pick<GroupSetup, 'routing' | 'spareSlots' | 'tensor'> {
+  readonly communicator: Communicator;
+}
+
+/** Loads a rank's share of the model; over several ranks it resolves when all have theirs. */
+export async function openRank(
+  setup: Omit<RankSetup, 'group'>,
+  place: RankPlace | undefined,
+  post: (message: FromWorker) => void,
+): Promise<{ rank: Rank; runtime: ModelRuntime }> {
+  const load = new ExpertLoad();
+  const runtime = await openRuntime(setup.directory, {
+    ...setup.runtime,
+    ...(place !== undefined && {
+      parallel: {
+        ...place.routing,
+        communicator: place.communicator,
+        spareSlots: place.spareSlots,
+        tensor: place.tensor,
+      },
+    }),
+    onExpertLoad: (row, counts) => load.add(row, counts),
+    onProgress: (progress) => post({ type: 'progress', ...progress }),
+  });
+  const runner = new StageRunner(runtime, setup.eosIds, { isShared: place !== undefined });
+  return { rank: new Rank(runtime, setup.stepShape, runner, load, post), runtime };
+}
+
+/** Runs the messages that a rank gets, in their order. */
+export class Rank {
   readonly #runtime: ModelRuntime;
-  readonly #setup: RankSetup;
+  readonly #stepShape: StepBufferShape;
   readonly #post: (message: FromWorker) => void;
   readonly #runner: StageRunner;
   readonly #buffers: StepBuffer[] = [];
@@ -45,14 +67,15 @@ class Rank {
 
   constructor(
     runtime: ModelRuntime,
-    setup: RankSetup,
+    stepShape: StepBufferShape,
+    runner: StageRunner,
     load: ExpertLoad,
     post: (message: FromWorker) => void,
   ) {
     this.#runtime = runtime;
-    this.#setup = setup;
+    this.#stepShape = stepShape;
     this.#post = post;
-    this.#runner = new StageRunner(runtime, setup.eosIds, { isShared: setup.group !== undefined });
+    this.#runner = runner;
     this.#load = load;
   }
 
@@ -75,7 +98,7 @@ class Rank {
         this.#runner.release(message.id);
         break;
       case 'buffer':
-        this.#buffers.push(new StepBuffer(message.shared, this.#setup.stepShape));
+        this.#buffers.push(new StepBuffer(message.shared, this.#stepShape));
         break;
       case 'step':
         this.#step(message.buffer);

@@ -4,13 +4,17 @@ import { type DeepseekConfig, type ExpertRoutingOptions, expertSharedBytes } fro
 import { decodeError } from '@moestack/schemas/errors';
 import type { ServingError } from '../errors.js';
 import type { FromWorker, PlacedLogprobs, RankSetup, ToWorker } from './protocol.js';
+import { RankAssignment } from './rank-assignment.js';
 import { type LoadProgress, type StageChannel, StageWorker } from './stage-worker.js';
 import type { StepBufferShape } from './step-buffer.js';
 
 /** What a {@link StageGroup} starts from. */
 export interface StageGroupOptions {
   readonly name: string;
+  /** Threads of the stage. */
   readonly ranks: number;
+  /** Of these, the ones that share the attention heads of a sequence. */
+  readonly tensor: number;
   readonly config: DeepseekConfig;
   readonly routing: ExpertRoutingOptions;
   readonly spareSlots: number;
@@ -29,7 +33,7 @@ interface Expected {
 type RankListener = (rank: number, message: FromWorker) => void;
 
 /**
- * A stage of several ranks: each has the cache of its own sequences, all of them the experts. Every rank takes part in every step; it finds its sequences in
+ * A stage of several ranks, each a thread, or several that share the attention heads of its sequences: each has the cache of its own sequences, all of them the experts. Every rank takes part in every step; it finds its sequences in
  * the shared step buffer. To the engine the stage answers as one.
  */
 export class StageGroup implements StageChannel {
@@ -38,9 +42,11 @@ export class StageGroup implements StageChannel {
   readonly weightBytes: number;
   readonly blockBytes: number;
   readonly ranks: number;
+  readonly copies: number;
+  /** Threads of the stage. */
+  readonly threads: number;
   readonly #workers: readonly StageWorker[];
-  readonly #rankOf = new Map<number, number>();
-  readonly #live: Int32Array;
+  readonly #assignment: RankAssignment;
   readonly #expected = new Map<number, Expected>();
   #onMessage: (message: FromWorker) => void = () => undefined;
   #onFailure: (error: unknown) => void = () => undefined;
@@ -49,30 +55,33 @@ export class StageGroup implements StageChannel {
   private constructor(options: StageGroupOptions, workers: readonly StageWorker[]) {
     this.name = options.name;
     this.stepShape = options.setup.stepShape;
-    this.ranks = workers.length;
+    this.copies = options.tensor;
+    this.threads = workers.length;
+    this.ranks = workers.length / options.tensor;
     this.#workers = workers;
-    this.#live = new Int32Array(workers.length);
+    this.#assignment = new RankAssignment(this.ranks);
     this.weightBytes = workers.reduce((sum, worker) => sum + worker.weightBytes, 0);
     this.blockBytes = workers[0]!.blockBytes;
   }
 
   /** Starts the threads and waits until all have loaded their share. */
   static async start(options: StageGroupOptions): Promise<StageGroup> {
-    const { name, ranks, config, routing, setup, spareSlots, signal } = options;
-    const { maxBatchTokens } = setup.runtime;
+    const { name, ranks, tensor, config, routing, setup, spareSlots, signal } = options;
+    const { maxBatchTokens, maxSequences, microBatches = 1 } = setup.runtime;
+    const sizes = { ranks, tensor, maxBatchTokens, maxSequences, microBatches };
     const world =
       ranks === 1
         ? undefined
         : WorkerWorld.create({
             ranks,
-            bytesPerRank: expertSharedBytes(config, { ...routing, ranks, maxBatchTokens }),
+            bytesPerRank: expertSharedBytes(config, { ...routing, ...sizes }),
           });
     const started = Array.from({ length: ranks }, (_, rank) =>
       StageWorker.start(
         world === undefined ? name : `${name}-${rank}`,
         world === undefined
           ? setup
-          : { ...setup, group: { handle: world.handle(rank), routing, spareSlots } },
+          : { ...setup, group: { handle: world.handle(rank), routing, spareSlots, tensor } },
         {
           onProgress: (progress) => options.onProgress?.(rank, progress),
           ...(signal && { signal }),
@@ -92,30 +101,20 @@ export class StageGroup implements StageChannel {
     }
   }
 
-  /** Sequences are spread over the ranks: a new one goes to the rank with the fewest. */
   rankOf(id: number): number {
-    const known = this.#rankOf.get(id);
-    if (known !== undefined) return known;
-    const rank = this.#live.indexOf(Math.min(...this.#live));
-    this.assign(id, rank);
-    return rank;
+    return this.#assignment.rankOf(id);
   }
 
   assign(id: number, rank: number): void {
-    this.forget(id);
-    this.#live[rank] = this.#live[rank]! + 1;
-    this.#rankOf.set(id, rank);
+    this.#assignment.assign(id, rank);
   }
 
   loadOf(rank: number): number {
-    return this.#live[rank]!;
+    return this.#assignment.loadOf(rank);
   }
 
   forget(id: number): void {
-    const rank = this.#rankOf.get(id);
-    if (rank === undefined) return;
-    this.#rankOf.delete(id);
-    this.#live[rank] = this.#live[rank]! - 1;
+    this.#assignment.forget(id);
   }
 
   post(message: ToWorker): void {
@@ -125,14 +124,16 @@ export class StageGroup implements StageChannel {
       this.postTo(this.rankOf(message.id), message);
       this.forget(message.id);
     } else {
-      if (message.type === 'step') this.#expect(message.buffer, this.ranks);
+      if (message.type === 'step') this.#expect(message.buffer, this.threads);
       for (const worker of this.#workers) worker.post(message);
     }
   }
 
-  postTo(rank: number, message: ToWorker, transfer: readonly Transferable[] = []): void {
+  postTo(rank: number, message: ToWorker, transfer: readonly Transferable[] = [], copy?: number): void {
     if (message.type === 'import') this.#expect(message.buffer, 1);
-    this.#workers[rank]!.post(message, transfer);
+    const first = rank * this.copies;
+    if (copy !== undefined) this.#workers[first + copy]!.post(message, transfer);
+    else for (let i = 0; i < this.copies; i++) this.#workers[first + i]!.post(message);
   }
 
   /** Says who learns that a rank was lost or failed, besides the engine. */
@@ -174,7 +175,7 @@ export class StageGroup implements StageChannel {
     switch (message.type) {
       case 'stepped':
       case 'imported':
-        this.#count(message);
+        this.#count(rank, message);
         break;
       case 'load':
       case 'experts-staged':
@@ -183,19 +184,21 @@ export class StageGroup implements StageChannel {
       case 'failed':
         // Ranks that share experts are out of step once one of them has failed.
         this.#expected.delete(message.buffer);
-        if (this.ranks > 1) this.#onFailure(decodeError(message.error));
-        this.#onMessage(this.ranks === 1 ? message : { ...message, buffer: -1 });
+        if (this.threads > 1) this.#onFailure(decodeError(message.error));
+        this.#onMessage(this.threads === 1 ? message : { ...message, buffer: -1 });
         break;
       default:
         this.#onMessage(message);
     }
   }
 
-  #count(message: Extract<FromWorker, { type: 'stepped' | 'imported' }>): void {
+  #count(rank: number, message: Extract<FromWorker, { type: 'stepped' | 'imported' }>): void {
     const { buffer } = message;
     const expected = this.#expected.get(buffer);
     if (expected === undefined) return;
-    if (message.type === 'stepped') expected.logprobs.push(...(message.logprobs ?? []));
+    // Threads that share heads all have the logits of their sequences: one speaks for them.
+    const speaks = rank % this.copies === 0;
+    if (message.type === 'stepped') expected.logprobs.push(...((speaks && message.logprobs) || []));
     else expected.bytes += message.bytes;
     if (--expected.left > 0) return;
     this.#expected.delete(buffer);

@@ -24,8 +24,10 @@ export interface StageChannel {
   readonly stepShape: StepBufferShape;
   readonly weightBytes: number;
   readonly blockBytes: number;
-  /** Ranks that the stage consists of. */
+  /** Ranks that have sequences of their own; where ranks share attention heads, groups of these. */
   readonly ranks: number;
+  /** Threads of such a group, which all keep the cache of its sequences; default 1. */
+  readonly copies?: number;
   /** The rank of a request, which keeps it as long as it lives. */
   rankOf(id: number): number;
   /** Gives a request that the stage was not told of yet to a rank. Stages of one rank need not have it. */
@@ -36,8 +38,8 @@ export interface StageChannel {
   forget(id: number): void;
   /** A message to the ranks that it concerns. */
   post(message: ToWorker): void;
-  /** A message to one rank. */
-  postTo(rank: number, message: ToWorker, transfer?: readonly Transferable[]): void;
+  /** A message to one rank: to thread `copy` of its group, or to all that it concerns. */
+  postTo(rank: number, message: ToWorker, transfer?: readonly Transferable[], copy?: number): void;
   /** Where its messages go; `onCrash` once, if it ends by itself. */
   listen(onMessage: (message: FromWorker) => void, onCrash: (error: ServingError) => void): void;
   close(): Promise<void>;
@@ -131,11 +133,17 @@ export class StageWorker {
 
 /** Connects every rank of one stage with every rank of the next, so that blocks go from one to the other without passing the controller. */
 export function connect(first: StageChannel, second: StageChannel): void {
+  const { copies = 1 } = second;
   for (let from = 0; from < first.ranks; from++) {
     for (let to = 0; to < second.ranks; to++) {
-      const { port1, port2 } = new MessageChannel() as unknown as { port1: MessagePort; port2: MessagePort };
-      first.postTo(from, { type: 'link', link: to, port: port1 }, [port1]);
-      second.postTo(to, { type: 'link', link: from, port: port2 }, [port2]);
+      for (let copy = 0; copy < copies; copy++) {
+        const { port1, port2 } = new MessageChannel() as unknown as {
+          port1: MessagePort;
+          port2: MessagePort;
+        };
+        first.postTo(from, { type: 'link', link: to * copies + copy, port: port1 }, [port1], 0);
+        second.postTo(to, { type: 'link', link: from, port: port2 }, [port2], copy);
+      }
     }
   }
 }

@@ -7,9 +7,11 @@ import type { EngineMonitor } from './engine-monitor.js';
 import type { EngineInstance, StageRanks } from './engine-supervisor.js';
 import { ExpertBalancer } from './expert-balancer.js';
 import { count, type EmbeddedOptions, type EngineSizes } from './options.js';
+import { ProcessGroup } from './process-group.js';
+import type { RankSetup } from './protocol.js';
 import { RankStepEngine } from './rank-step-engine.js';
 import { StageGroup } from './stage-group.js';
-import { connect } from './stage-worker.js';
+import { connect, type StageChannel } from './stage-worker.js';
 
 const MAXIMUM_REDUNDANT = 4096;
 
@@ -39,7 +41,11 @@ export async function startEngine(
 ): Promise<EngineInstance> {
   const { options, sizes, clock } = setup;
   const { stages } = sizes.scheduler;
-  const ranks = stages.map(({ name }) => ranksOf[name]!);
+  // A stage that lost a rank of a group that shares heads goes on without the group.
+  const ranks = stages.map(({ name, role }) => {
+    const tensor = tensorOf(options, role);
+    return Math.max(tensor, ranksOf[name]! - (ranksOf[name]! % tensor));
+  });
   const progress = totalProgress(
     setup,
     ranks.reduce((sum, one) => sum + one, 0),
@@ -53,8 +59,8 @@ export async function startEngine(
   });
   const groups = await allOrNone(started);
   const [first, second] = groups;
-  if (first !== undefined && second !== undefined) connect(first.group, second.group);
-  const channels = groups.map(({ group }) => group);
+  if (first !== undefined && second !== undefined) connect(first.channel, second.channel);
+  const channels = groups.map(({ channel }) => channel);
   const steps = new RankStepEngine(channels, { stepTimeoutSeconds: setup.stepTimeoutSeconds });
   const engine = new Engine(new Scheduler(sizes.scheduler), steps, {
     config: sizes.scheduler,
@@ -63,6 +69,7 @@ export async function startEngine(
   const rows = expertRows(setup.config);
   const layers = [...rows.keys()].filter((layer) => rows[layer]! >= 0);
   const experts = groups.flatMap(({ group, plan }) => {
+    if (group === undefined) return [];
     const known = plan ?? onOneRank(layers.length, setup.config.n_routed_experts ?? 0);
     if (known === undefined) return [];
     const balancer = new ExpertBalancer(group, known, { clock, layers });
@@ -87,7 +94,7 @@ export async function startEngine(
     engine,
     balancers,
     experts,
-    ranks: ranksOf,
+    ranks: Object.fromEntries(stages.map(({ name }, index) => [name, ranks[index]!])),
     weightBytes: channels.reduce((sum, channel) => sum + channel.weightBytes, 0),
     lost: () => steps.lost,
     onLost: (listener) => steps.listen(listener),
@@ -105,17 +112,46 @@ async function startStage(
   ranks: number,
   { onProgress, signal }: StartOptions,
 ): Promise<Started> {
-  const { options, config, sizes, directory, eosIds, stepTimeoutSeconds } = setup;
-  const { blockSizeTokens } = sizes.scheduler;
-  const routing = stageRouting(options, config, stage.role, ranks);
+  const { options, config } = setup;
+  const { routing, spareSlots, rank } = stageSetup(setup, stage, ranks);
+  const { communicator } = options;
+  if (communicator !== undefined) {
+    const channel = await ProcessGroup.start({
+      name: stage.name,
+      place: { routing, spareSlots, communicator, tensor: 1 },
+      setup: rank,
+      onProgress: (report) => onProgress(0, report),
+    });
+    return { channel, group: undefined, plan: undefined };
+  }
   const group = await StageGroup.start({
     name: stage.name,
     ranks,
+    tensor: tensorOf(options, stage.role),
     config,
     routing,
+    spareSlots,
+    setup: rank,
+    onProgress,
+    signal,
+  });
+  return { channel: group, group, plan: routing.placement };
+}
+
+/** How the ranks of a stage are set up; the same on every rank. */
+export function stageSetup(
+  { options, config, sizes, directory, eosIds, stepTimeoutSeconds }: Omit<EngineSetup, 'monitor'>,
+  stage: StageConfig,
+  ranks: number,
+): { routing: ExpertRoutingOptions; spareSlots: number; rank: Omit<RankSetup, 'group'> } {
+  const { blockSizeTokens } = sizes.scheduler;
+  const routing = stageRouting(options, config, stage.role, ranks);
+  const canMove = routing.placement !== undefined && options.communicator === undefined;
+  return {
+    routing,
     // Whatever a new placement asks of one layer finds room.
-    spareSlots: routing.placement === undefined ? 0 : routing.placement.deployment.replicas / ranks,
-    setup: {
+    spareSlots: canMove ? routing.placement.deployment.replicas / ranks : 0,
+    rank: {
       kind: 'rank',
       directory,
       runtime: {
@@ -124,16 +160,15 @@ async function startStage(
         maxBatchTokens: stage.tokenBudget,
         maxSequences: stage.maxSequences,
         maxContextTokens: sizes.contextTokens,
+        // The ranks of a stage choose step by step whether to overlap two.
+        microBatches: ranks > 1 ? 2 : 1,
         ...(options.precision && { precision: options.precision }),
       },
       eosIds,
       stepShape: stepShape(stage, sizes.contextTokens, blockSizeTokens),
       stepTimeoutSeconds,
     },
-    onProgress,
-    signal,
-  });
-  return { group, plan: routing.placement };
+  };
 }
 
 /**
@@ -163,6 +198,11 @@ function stageRouting(
   return { mode, payload, placement };
 }
 
+/** Ranks of a stage that share the attention heads of a sequence. */
+function tensorOf(options: EmbeddedOptions, role: StageConfig['role']): number {
+  return (role === 'prefill' ? options.prefillTensor : options.decodeTensor) ?? 1;
+}
+
 /** All experts in order; undefined for a model without. */
 function onOneRank(layers: number, experts: number): Plan | undefined {
   if (layers === 0 || experts === 0) return undefined;
@@ -175,7 +215,9 @@ function stepShape(stage: StageConfig, contextTokens: number, blockSizeTokens: n
 
 /** A stage and where its experts live, if they are on several ranks. */
 interface Started {
-  readonly group: StageGroup;
+  readonly channel: StageChannel;
+  /** Ranks in threads; undefined for processes, whose experts stay. */
+  readonly group: StageGroup | undefined;
   readonly plan: Plan | undefined;
 }
 
@@ -185,7 +227,7 @@ async function allOrNone(started: readonly Promise<Started>[]): Promise<Started[
     return await Promise.all(started);
   } catch (error) {
     for (const settled of await Promise.allSettled(started)) {
-      if (settled.status === 'fulfilled') await settled.value.group.close();
+      if (settled.status === 'fulfilled') await settled.value.channel.close();
     }
     throw error;
   }

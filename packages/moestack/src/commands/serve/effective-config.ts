@@ -40,7 +40,7 @@ export async function effectiveConfig(options: ServeOptions): Promise<ServeConfi
 /** What the command line says of the embedded backend. */
 function embeddedFlags(options: ServeOptions): Partial<EmbeddedBackendConfig> {
   const { name, model, precision, mixed, prefillRanks, decodeRanks, redundantExperts } = options;
-  const { rebalanceSeconds, maxBatch, maxWaiting, kvBlocks, context } = options;
+  const { prefillTensor, decodeTensor, rebalanceSeconds, maxBatch, maxWaiting, kvBlocks, context } = options;
   return defined({
     name,
     model,
@@ -48,6 +48,8 @@ function embeddedFlags(options: ServeOptions): Partial<EmbeddedBackendConfig> {
     stages: mixed === true ? ('mixed' as const) : undefined,
     prefillRanks,
     decodeRanks,
+    prefillTensor,
+    decodeTensor,
     redundantExperts,
     rebalanceSeconds,
     maxBatch,

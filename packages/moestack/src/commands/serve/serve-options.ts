@@ -14,6 +14,8 @@ export interface ServeOptions {
   readonly mixed?: boolean;
   readonly prefillRanks?: number;
   readonly decodeRanks?: number;
+  readonly prefillTensor?: number;
+  readonly decodeTensor?: number;
   readonly redundantExperts?: number;
   readonly rebalanceSeconds?: number;
   readonly maxBodyBytes?: number;
