@@ -206,7 +206,7 @@ describe('moestack serve --config', () => {
     const file = await write('pool.yaml', pool());
     expect((await run('--config', file, '--max-batch', '4')).stderr).toContain('about the embedded backend');
     expect((await run('--config', file, '--port', '0')).stderr).toContain(
-      'MOESTACK_TEST_UPSTREAM is not set',
+      'MOESTACK_TEST_UPSTREAM holds no key',
     );
     const bomb = `a: &a [1,1]\nb: &b [${Array(20).fill('*a').join()}]\nc: &c [${Array(20).fill('*b').join()}]\nd: [${Array(20).fill('*c').join()}]\n`;
     expect((await run('--config', await write('bomb.yaml', bomb))).stderr).toContain('cli/bad-config');

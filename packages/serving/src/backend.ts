@@ -43,7 +43,7 @@ export interface GenerateRequest {
   readonly echo?: boolean;
   /** Generate past the end-of-text token. */
   readonly ignoreEos?: boolean;
-  /** Whose request it is, such as an API key; under load each gets tokens by its weight, default 1. */
+  /** Whose request it is, such as an API key; under load each gets tokens by its weight, default 1. Tenants see nothing of each other's cached prompts. */
   readonly tenant?: { readonly id: string; readonly weight?: number };
   /** Higher values are served first; default 0. */
   readonly priority?: number;

@@ -167,8 +167,8 @@ export const EmbeddedBackendConfig = z.strictObject({
   stages: z.enum(['split', 'mixed']).optional(),
   prefillRanks: z.int().min(1).max(64).optional(),
   decodeRanks: z.int().min(1).max(64).optional(),
-  prefillTensor: z.int().min(1).max(64).optional(),
-  decodeTensor: z.int().min(1).max(64).optional(),
+  prefillTensor: z.int().min(1).max(64).optional().describe('Prefill ranks that share attention heads'),
+  decodeTensor: z.int().min(1).max(64).optional().describe('Decode ranks that share attention heads'),
   redundantExperts: z.int().min(0).optional(),
   rebalanceSeconds: z
     .int()

@@ -66,6 +66,7 @@ export {
   type GatewayEvent,
   type GatewayObserver,
   joinObservers,
+  type RequestEvent,
   type RequestOutcome,
   type WorkerRole,
 } from './observer.js';

@@ -16,7 +16,7 @@ export type RequestOutcome =
   | 'aborted';
 
 /** What every event of a request carries. */
-interface RequestEvent {
+export interface RequestEvent {
   readonly requestId: string;
   /** By the gateway's clock. */
   readonly atUs: number;

@@ -150,6 +150,15 @@ describe('PrefixIds', () => {
     expect(ids.size).toBe(3);
     expect(ids.idsOf(Int32Array.of(1))).not.toEqual(first);
   });
+
+  it('keeps the prompts of different owners apart', () => {
+    const ids = new PrefixIds(1, 10);
+    const prompt = Int32Array.of(1, 2);
+    const own = ids.idsOf(prompt, 'a');
+    expect(ids.idsOf(prompt, 'a')).toEqual(own);
+    expect(ids.idsOf(prompt, 'b')).not.toEqual(own);
+    expect(ids.idsOf(prompt)).not.toEqual(own);
+  });
 });
 
 describe('PrefixPlacer', () => {

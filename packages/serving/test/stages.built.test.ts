@@ -154,3 +154,48 @@ describe('admission by latency', () => {
     }
   });
 });
+
+describe('stages of several ranks', () => {
+  it('share prefixes rank by rank, and show what moved when experts are placed anew', async () => {
+    const wide = await createEmbeddedBackend({
+      modelDirectory: tinyMoe,
+      name: 'tiny-moe',
+      prefillRanks: 2,
+      decodeRanks: 2,
+      redundantExperts: 2,
+    });
+    const listening = await listen(createGateway({ backend: wide }), { port: 0 });
+    try {
+      const trace = syntheticTrace({
+        requests: 30,
+        ratePerSecond: 1e5,
+        inputTokens: 64,
+        outputTokens: 8,
+        sharedFraction: 0.5,
+      });
+      const load = { url: listening.url, prompts: 'tokens' as const, arrivals: 'closed' as const };
+      const first = await runLoad({ ...load, trace, concurrency: 4 });
+      const [moved, second] = await Promise.all([
+        wide.rebalance(),
+        runLoad({ ...load, trace, concurrency: 4, seed: 2 }),
+      ]);
+      expect([first.requests.completed, second.requests.completed]).toEqual([30, 30]);
+      // At worst the first requests of each rank find nothing.
+      expect(first.tokens.cached).toBeGreaterThanOrEqual(20 * 32);
+      const { experts, stages } = wide.stats();
+      expect(stages.map(({ ranks, blocksUsed }) => [ranks, blocksUsed])).toEqual([
+        [2, 0],
+        [2, 0],
+      ]);
+      for (const { stage, movedExperts, layers } of moved) {
+        const shown = experts.find((one) => one.stage === stage)!;
+        expect(shown.slotsPerRank * 2).toBe(shown.placement[0]!.length);
+        if (layers > 0) expect(shown.lastMigration).toMatchObject({ layers, movedExperts });
+      }
+      expect(moved.some(({ movedExperts }) => movedExperts > 0)).toBe(true);
+    } finally {
+      await listening.close({ drainSeconds: 1 });
+      await wide.close();
+    }
+  });
+});

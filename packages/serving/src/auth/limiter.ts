@@ -4,10 +4,15 @@ import { ServingError } from '../errors.js';
 import type { Limits } from './api-keys.js';
 import { TokenBucket } from './token-bucket.js';
 
+/** Tokens that a request has used; without `promptTokens` the estimate of the prompt stays. */
+export interface UsedTokens extends Partial<Pick<Usage, 'promptTokens'>> {
+  readonly completionTokens: number;
+}
+
 /** What a request holds while it runs. */
 export interface Lease {
-  /** Corrects the estimate by what was used; without usage the estimate stays. Further calls do nothing. */
-  settle(used: Pick<Usage, 'promptTokens' | 'completionTokens'> | undefined): void;
+  /** Corrects the estimate by what was used; without it the estimate stays. Further calls do nothing. */
+  settle(used: UsedTokens | undefined): void;
 }
 
 const secondsPerDay = 86_400;
@@ -62,7 +67,9 @@ export class Limiter {
         if (isSettled) return;
         isSettled = true;
         this.#concurrent -= 1;
-        if (used !== undefined) this.#spend(used.promptTokens + used.completionTokens - estimate);
+        if (used !== undefined) {
+          this.#spend((used.promptTokens ?? estimate) + used.completionTokens - estimate);
+        }
       },
     };
   }

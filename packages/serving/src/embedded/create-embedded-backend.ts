@@ -49,6 +49,7 @@ export async function createEmbeddedBackend(options: EmbeddedOptions): Promise<E
   const setup = await engineSetup(options);
   const { directory, config, sizes, generation, clock } = setup;
   const { stages, maxWaiting } = sizes.scheduler;
+  for (const [name, target] of Object.entries(options.slo ?? {})) seconds(`slo.${name}`, target);
   if (options.communicator !== undefined && options.communicator.rank !== 0) {
     throw badOption(
       'communicator.rank',

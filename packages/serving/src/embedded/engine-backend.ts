@@ -204,7 +204,7 @@ export class EngineBackend implements EmbeddedBackend {
     const decision = monitor.decide(load, {
       promptTokens: prompt.length,
       // Looked up only where it may decide: names of prefixes cost a hash of the prompt.
-      cachedTokens: monitor.hasTargets ? engine.cachedTokensOf(prompt) : 0,
+      cachedTokens: monitor.hasTargets ? engine.cachedTokensOf(prompt, request.tenant?.id) : 0,
       maxNewTokens,
       priority: request.priority ?? 0,
     });

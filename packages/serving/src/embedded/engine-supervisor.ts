@@ -119,9 +119,9 @@ export class EngineSupervisor {
     return this.#instance?.engine.load();
   }
 
-  /** Tokens of a prompt that are cached now. */
-  cachedTokensOf(prompt: Int32Array): number {
-    return this.#instance?.engine.cachedTokensOf(prompt) ?? 0;
+  /** Tokens of a prompt that are cached now for its owner. */
+  cachedTokensOf(prompt: Int32Array, owner?: string): number {
+    return this.#instance?.engine.cachedTokensOf(prompt, owner) ?? 0;
   }
 
   /** What the engine knows of itself, the newest one during a restart. */

@@ -83,7 +83,7 @@ export class Engine {
     if (this.#failure !== undefined) throw this.#failure;
     const { prompt, maxNewTokens, setup, priority = 0 } = submission;
     // What is cached has no logits, so prompts that are scored are computed.
-    const place = setup.promptLogprobs < 0 ? this.#prefixes?.place(prompt) : undefined;
+    const place = setup.promptLogprobs < 0 ? this.#prefixes?.place(prompt, submission.tenant?.id) : undefined;
     const id = this.#scheduler.submit({
       promptTokens: prompt.length,
       maxNewTokens,
@@ -120,9 +120,9 @@ export class Engine {
     return this.#scheduler.load();
   }
 
-  /** Tokens of a prompt that are cached now. */
-  cachedTokensOf(prompt: Int32Array): number {
-    return this.#prefixes?.place(prompt).cachedTokens ?? 0;
+  /** Tokens of a prompt that are cached now for its owner. */
+  cachedTokensOf(prompt: Int32Array, owner?: string): number {
+    return this.#prefixes?.place(prompt, owner).cachedTokens ?? 0;
   }
 
   /** What the engine knows of itself, beyond what its monitor has seen. */

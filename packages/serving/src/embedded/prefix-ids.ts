@@ -1,7 +1,5 @@
 import { createHash } from 'node:crypto';
 
-const DIGEST_CHARACTERS = 44;
-
 /**
  * Names prompt prefixes by integers: the same number for the same tokens, never one number for two prefixes. Prefixes are
  * told apart by a SHA-256 chain over their blocks, so that nobody can make a prompt that passes for another's.
@@ -25,11 +23,15 @@ export class PrefixIds {
     return this.#ids.size;
   }
 
-  /** The number of the prefix that ends with each whole block of the prompt. */
-  idsOf(prompt: Int32Array): Float64Array {
+  /**
+   * The number of the prefix that ends with each whole block of the prompt.
+   *
+   * @param owner - prompts of different owners share no number, so that nobody can find out what others have asked.
+   */
+  idsOf(prompt: Int32Array, owner = ''): Float64Array {
     const blocks = Math.floor(prompt.length / this.#blockTokens);
     const ids = new Float64Array(blocks);
-    let previous = ''.padEnd(DIGEST_CHARACTERS);
+    let previous = owner === '' ? '' : createHash('sha256').update(owner).digest('base64');
     for (let block = 0; block < blocks; block++) {
       const from = prompt.byteOffset + block * this.#blockTokens * 4;
       const bytes = new Uint8Array(prompt.buffer, from, this.#blockTokens * 4);

@@ -6,6 +6,8 @@ import type { StageChannel } from './stage-worker.js';
 const MAX_LOAD_GAP = 4;
 /** Prefixes that are remembered for each block of the stage. */
 const IDS_PER_BLOCK = 4;
+/** About 30 MB of names. */
+const MAX_IDS = 1 << 18;
 
 /** Where a prompt is to be computed, and the names of its prefixes there. */
 export interface PrefixPlace {
@@ -26,11 +28,12 @@ export class PrefixPlacer {
   constructor(scheduler: Scheduler, channel: StageChannel, sizes: { blockTokens: number; blocks: number }) {
     this.#scheduler = scheduler;
     this.#channel = channel;
-    this.#ids = new PrefixIds(sizes.blockTokens, sizes.blocks * IDS_PER_BLOCK);
+    this.#ids = new PrefixIds(sizes.blockTokens, Math.min(MAX_IDS, sizes.blocks * IDS_PER_BLOCK));
   }
 
-  place(prompt: Int32Array): PrefixPlace {
-    const ids = this.#ids.idsOf(prompt);
+  /** @param owner - whose prompt it is: prompts of others are not found. */
+  place(prompt: Int32Array, owner?: string): PrefixPlace {
+    const ids = this.#ids.idsOf(prompt, owner);
     const { ranks } = this.#channel;
     let least = Number.POSITIVE_INFINITY;
     for (let rank = 0; rank < ranks; rank++) least = Math.min(least, this.#load(rank));

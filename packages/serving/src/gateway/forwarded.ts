@@ -1,5 +1,5 @@
 import { AbortedError } from '@moestack/schemas/errors';
-import type { Lease } from '../auth/limiter.js';
+import type { Lease, UsedTokens } from '../auth/limiter.js';
 import { stripInternalFields } from '../backends/internal-fields.js';
 import type { ForwardAnswer, ForwardingBackend, ForwardPath, ForwardRequest } from '../forward.js';
 import { checkInput } from '../guardrail/check-input.js';
@@ -39,21 +39,23 @@ export async function answerForwarded(
 ): Promise<void> {
   const task = context.inFlight.begin(request.client);
   const { log, lease } = request;
-  let used: { promptTokens: number; completionTokens: number } | undefined;
+  let used: UsedTokens | undefined;
+  // Where an answer has no usage, or is not read to its end, pieces are the best count of tokens there is.
+  const progress = { pieces: 0 };
   try {
     const { forward, hideUsage } = await prepare(request, context);
     const answer = await request.backend.forward(forward, { signal: task.signal, observer: log.observer });
     if (answer.type === 'error') {
+      used = { promptTokens: 0, completionTokens: 0 };
       sendErrorAnswer(answer, sink, request.requestId);
       log.finished(answer.status, answer.status < 500 ? 'refused' : 'failed', answer.code);
       return;
     }
     const isStream = answer.contentType.startsWith('text/event-stream');
     const result = isStream
-      ? await sendStream(request, answer, sink, { context, signal: task.signal, hideUsage })
+      ? await sendStream(request, answer, sink, { context, signal: task.signal, hideUsage, progress })
       : await sendWhole(request, answer.source, sink, { context, signal: task.signal });
-    // Without usage, pieces are the best count of tokens there is.
-    used = result.usage ?? { promptTokens: 0, completionTokens: result.pieces };
+    used = result.usage;
     log.usage(result.usage);
     log.finished(200, result.outcome, result.code);
   } catch (error) {
@@ -66,7 +68,7 @@ export async function answerForwarded(
     log.failed(cause);
     if (errorStatus(cause) >= 500) context.onError(cause, request.requestId);
   } finally {
-    lease.settle(used);
+    lease.settle(used ?? { completionTokens: progress.pieces });
     task.end();
   }
 }
@@ -113,7 +115,15 @@ async function sendStream(
   request: ForwardedRequest,
   answer: Extract<ForwardAnswer, { type: 'body' }>,
   sink: AnswerSink,
-  { context, signal, hideUsage }: SendContext & { readonly hideUsage: boolean },
+  {
+    context,
+    signal,
+    hideUsage,
+    progress,
+  }: SendContext & {
+    readonly hideUsage: boolean;
+    readonly progress: { pieces: number };
+  },
 ): Promise<RelayResult> {
   const { guardrail } = context;
   const source =
@@ -132,6 +142,7 @@ async function sendStream(
     choices: typeof n === 'number' ? n : 1,
     hideUsage,
     onFirstByte: () => request.log.firstByte(),
+    progress,
   });
   const ended = await untilAborted(relayed, signal);
   if (ended.type === 'done') return ended.value;
@@ -139,7 +150,7 @@ async function sendStream(
   if (request.client.aborted) throw signal.reason;
   // The gateway ends the request, for a shutdown say: the client is told why.
   sink.end(`data: ${JSON.stringify(errorBody(signal.reason, request.requestId))}\n\ndata: [DONE]\n\n`);
-  return { outcome: 'failed', code: 'serving/draining', pieces: 0 };
+  return { outcome: 'failed', code: 'serving/draining' };
 }
 
 async function sendWhole(
@@ -164,7 +175,7 @@ async function sendWhole(
     'x-request-id': request.requestId,
   });
   sink.end(bytes);
-  return { outcome: 'ok', pieces: 0, ...(ended.value.usage && { usage: ended.value.usage }) };
+  return { outcome: 'ok', ...(ended.value.usage && { usage: ended.value.usage }) };
 }
 
 type Ended<T> = { readonly type: 'done'; readonly value: T } | { readonly type: 'aborted' };

@@ -6,7 +6,6 @@ import { type Clock, systemClock } from '../clock.js';
 import { dashboardPaths } from '../dashboard/routes.js';
 import { draining, ServingError } from '../errors.js';
 import { errorResponse } from '../http/error-response.js';
-import type { GatewayObserver } from '../observer.js';
 import { BackendSet, isForwarding } from './backend-set.js';
 import { addGenerationRoutes } from './generation-routes.js';
 import { InFlight } from './in-flight.js';
@@ -32,8 +31,6 @@ export interface Gateway {
    * @returns whether it was taken.
    */
   readonly handle: (request: IncomingMessage, response: ServerResponse) => boolean;
-  /** Tells metrics and dashboard: for breakers and health of backends, see `observer` of their options. */
-  readonly observer: GatewayObserver;
   /** Requests being answered. */
   readonly requestsInFlight: number;
   /**
@@ -94,7 +91,6 @@ export function createGateway(options: GatewayOptions): Gateway {
     app,
     fetch: (request, env) => app.fetch(request, env),
     handle: nodeHandler(context),
-    observer: monitor.observer,
     get requestsInFlight() {
       return inFlight.size;
     },
@@ -113,7 +109,6 @@ function createApp(context: GatewayContext): OpenAPIHono<GatewayEnv> {
   const routes = { ...apiRoutes, ...(context.monitor.dashboard !== undefined && pageRoutes) };
   app.use(async (c, next) => {
     c.set('requestId', context.newId());
-    c.set('arrivalUs', context.clock.nowUs());
     await next();
     context.metrics.response(knownRoute(c.req.path, routes), c.res.status);
   });

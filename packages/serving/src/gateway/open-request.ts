@@ -50,7 +50,7 @@ export async function openRequest(incoming: Incoming, context: GatewayContext): 
     const text = await incoming.readBody();
     const body = JsonObject.parse(text);
     const model = readModel(body);
-    announce(model ?? '', readStream(body), text.length);
+    announce(model ?? '', readStream(body), Buffer.byteLength(text));
     const backend = await context.backends.choose(model);
     const promptTokens = visitor.countsTokens ? Math.ceil(text.length / charactersPerToken) : 0;
     const lease = visitor.admit(model ?? '', promptTokens);

@@ -48,5 +48,5 @@ export interface GatewayContext {
 
 /** Values that the routes of one request share. */
 export interface GatewayEnv {
-  Variables: { requestId: string; arrivalUs: number };
+  Variables: { requestId: string };
 }

@@ -49,6 +49,7 @@ async function relay(
     choices: options.choices ?? 1,
     hideUsage: options.hideUsage ?? false,
     onFirstByte: () => undefined,
+    progress: { pieces: 0 },
   });
   return { text: Buffer.concat(written).toString('utf8'), writes: written.map(String), result, aborted };
 }

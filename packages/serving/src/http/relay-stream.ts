@@ -11,8 +11,6 @@ export interface RelayResult {
   readonly outcome: 'ok' | 'failed';
   readonly code?: string;
   readonly usage?: Usage;
-  /** Pieces of the stream, about one a token: for counting where there is no usage. */
-  readonly pieces: number;
 }
 
 /** Options of {@link relayStream}. */
@@ -23,6 +21,8 @@ export interface RelayOptions {
   /** The client did not ask for the usage: take its event out. */
   readonly hideUsage: boolean;
   readonly onFirstByte: () => void;
+  /** Counts the pieces of the stream, about one a token, for those who count tokens where there is no usage. */
+  readonly progress: { pieces: number };
 }
 
 const doneEvent = 'data: [DONE]\n\n';
@@ -57,7 +57,6 @@ class StreamRelay implements BodyConsumer {
   /** Bytes of an event that has not ended. */
   #rest: Uint8Array[] = [];
   #restBytes = 0;
-  #pieces = 0;
   #isFinished = false;
   #isOver = false;
   #errorCode: string | undefined;
@@ -77,8 +76,7 @@ class StreamRelay implements BodyConsumer {
 
   data(chunk: Uint8Array): boolean {
     if (this.#isOver) return true;
-    if (this.#pieces === 0) this.#options.onFirstByte();
-    this.#pieces += 1;
+    if (this.#options.progress.pieces++ === 0) this.#options.onFirstByte();
     if (this.#restBytes === 0 && endsEvent(chunk, chunk.byteLength)) return this.#events(chunk);
     return this.#cut(chunk);
   }
@@ -166,7 +164,6 @@ class StreamRelay implements BodyConsumer {
     const usage = this.#usageText === undefined ? undefined : lastUsage(this.#usageText);
     this.#resolve({
       outcome: this.#errorCode === undefined ? 'ok' : 'failed',
-      pieces: this.#pieces,
       ...(this.#errorCode !== undefined && { code: this.#errorCode }),
       ...(usage !== undefined && { usage }),
     });

@@ -1,6 +1,6 @@
 import type { Worker } from './worker.js';
 
-/** Options of {@link HealthChecks}. */
+/** How servers are asked whether they are well. */
 export interface HealthOptions {
   /** Default `/health`. */
   readonly path?: string;

@@ -2,25 +2,19 @@ import type {
   AnyBackend,
   BackendConfig,
   EmbeddedBackendConfig,
-  GatewayObserver,
-  PoolBackendOptions,
   ServeConfig,
   SloTargets,
-  WorkerOptions,
 } from '@moestack/serving';
 import type { EmbeddedOptions, StageRebalance } from '@moestack/serving/embedded';
 import { tinyMoe } from '@moestack/tiny-moe';
 import { LoadProgress } from '../../load-progress.js';
 import type { Reporter } from '../../reporter.js';
 import { defined } from './effective-config.js';
-import { secretOf } from './secrets.js';
 
 /** What backends are made with. */
 export interface BackendContext {
   readonly reporter: Reporter;
   readonly signal: AbortSignal;
-  /** Told of breakers and health of servers. */
-  readonly observer: GatewayObserver;
 }
 
 type PoolConfig = Exclude<BackendConfig, EmbeddedBackendConfig>;
@@ -30,7 +24,7 @@ export async function createBackends(config: ServeConfig, context: BackendContex
   const slo = config.slo === undefined ? undefined : defined(config.slo);
   const settled = await Promise.allSettled(
     config.backends.map((backend) =>
-      backend.type === 'embedded' ? embeddedBackend(backend, slo, context) : poolBackend(backend, context),
+      backend.type === 'embedded' ? embeddedBackend(backend, slo, context) : poolBackend(backend),
     ),
   );
   const failure = settled.find((one) => one.status === 'rejected');
@@ -79,38 +73,9 @@ async function embeddedBackend(
   return createEmbeddedBackend(options).finally(() => progress.stop());
 }
 
-async function poolBackend(config: PoolConfig, { observer }: BackendContext): Promise<AnyBackend> {
-  const { createPolicy, OpenAiBackend, seededRandom, SglangBackend, VllmBackend } = await import(
-    '@moestack/serving'
-  );
-  const random = seededRandom(crypto.getRandomValues(new Uint32Array(1))[0]!);
-  const { name, models, timeouts, retry, breaker, health } = config;
-  const common: PoolBackendOptions & { policy: ReturnType<typeof createPolicy> } = {
-    name,
-    ...(models !== undefined && { models }),
-    ...(timeouts !== undefined && { timeouts: defined(timeouts) }),
-    ...(retry !== undefined && { retry: defined(retry) }),
-    ...(breaker !== undefined && { breaker: defined(breaker) }),
-    ...(health !== undefined && { health: health === false ? false : defined(health) }),
-    policy: createPolicy(config.policy, random),
-    observer,
-    random,
-  };
-  if (config.type === 'openai')
-    return new OpenAiBackend({ ...common, workers: config.workers.map(workerOptions) });
-  const legs = { prefill: config.prefill.map(workerOptions), decode: config.decode.map(workerOptions) };
-  if (config.type === 'sglang') return new SglangBackend({ ...common, ...legs });
-  const { connector, cancelGraceSeconds } = config;
-  return new VllmBackend({ ...common, ...legs, ...defined({ connector, cancelGraceSeconds }) });
-}
-
-function workerOptions({
-  apiKeyEnv,
-  url,
-  ...worker
-}: Extract<PoolConfig, { type: 'sglang' }>['prefill'][number]): WorkerOptions {
-  const apiKey = apiKeyEnv === undefined ? worker.apiKey : secretOf(apiKeyEnv);
-  return { url, ...defined({ ...worker, apiKey }) };
+async function poolBackend(config: PoolConfig): Promise<AnyBackend> {
+  const { createPoolBackend } = await import('@moestack/serving');
+  return createPoolBackend(config, { env: process.env });
 }
 
 function rebalanceNumbers(result: StageRebalance) {

@@ -1,4 +1,4 @@
-import type { AnyBackend, GatewayObserver, ServeConfig } from '@moestack/serving';
+import type { AnyBackend, ServeConfig } from '@moestack/serving';
 import type { EmbeddedBackend } from '@moestack/serving/embedded';
 import { stringify } from 'yaml';
 import type { Reporter } from '../../reporter.js';
@@ -27,11 +27,8 @@ export async function serve(options: ServeOptions, reporter: Reporter, signal: A
     return;
   }
   const gate = await gatewayOptions(config, reporter);
-  // Backends are made before the gateway that counts what they see.
-  let target: GatewayObserver | undefined;
-  const observer: GatewayObserver = { observe: (event) => target?.observe(event) };
   const { host = defaultHost, port = defaultPort, drainSeconds = defaultDrainSeconds } = config.listen ?? {};
-  const { backends, serving } = await load(config, { host, port }, { reporter, signal, observer }).catch(
+  const { backends, serving } = await load(config, { host, port }, { reporter, signal }).catch(
     async (error: unknown) => {
       await gate.close();
       throw error;
@@ -39,7 +36,6 @@ export async function serve(options: ServeOptions, reporter: Reporter, signal: A
   );
   try {
     const gateway = serving.createGateway({ ...gate.options, backend: backends });
-    target = gateway.observer;
     const server = await serving.listen(gateway, { host, port });
     tellStart(config, server, reporter);
     for (const [index, backend] of backends.entries()) {
@@ -62,7 +58,7 @@ export async function serve(options: ServeOptions, reporter: Reporter, signal: A
 async function load(
   config: ServeConfig,
   address: { readonly host: string; readonly port: number },
-  context: { reporter: Reporter; signal: AbortSignal; observer: GatewayObserver },
+  context: { reporter: Reporter; signal: AbortSignal },
 ): Promise<{ backends: AnyBackend[]; serving: typeof import('@moestack/serving') }> {
   const inVain = new AbortController();
   const signal = AbortSignal.any([context.signal, inVain.signal]);

@@ -261,7 +261,7 @@ function showMigration(migration: MigrationView | null, nowSeconds: number): voi
       ? [['None yet', '']]
       : [
           ['When', `${duration(nowSeconds - migration.atSeconds)} ago, stage ${migration.stage}`],
-          ['Moved', `${migration.movedExperts} experts in ${migration.layers} layers`],
+          ['Moved', `${count(migration.movedExperts, 'expert')} in ${count(migration.layers, 'layer')}`],
           ['Bytes', bytes(migration.movedBytes)],
           [
             'Highest rank over mean',
@@ -271,6 +271,10 @@ function showMigration(migration: MigrationView | null, nowSeconds: number): voi
   byId('migration').replaceChildren(
     ...rows.flatMap(([name, value]) => [element('dt', { text: name }), element('dd', { text: value })]),
   );
+}
+
+function count(value: number, name: string): string {
+  return `${value} ${name}${value === 1 ? '' : 's'}`;
 }
 
 function layerName(view: StageExpertsView, layer: number): string {

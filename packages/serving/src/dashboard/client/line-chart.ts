@@ -192,7 +192,8 @@ export class LineChart {
       parts.push(label);
     }
     const minutes = Math.floor(spanSeconds / 60);
-    for (let minute = 0; minute <= minutes; minute++) {
+    const every = plotWidth < 70 * minutes ? 2 : 1;
+    for (let minute = 0; minute <= minutes; minute += every) {
       const at = left + (1 - (minute * 60) / spanSeconds) * plotWidth;
       const anchor = minute === 0 ? 'end' : minute === minutes ? 'start' : 'middle';
       const label = svg('text', { x: at, y: height - 5, 'text-anchor': anchor });
