@@ -261,12 +261,15 @@ describe('a client of vLLM pools that leaves', () => {
     );
     return { pair, running, client: new AbortController() };
   };
+  const isFinished = (running: Running) => running.events.some((event) => event.type === 'finished');
   const settled = async ({ pair, running }: Awaited<ReturnType<typeof pairOver>>, results: string[]) => {
+    const handoffs = () =>
+      running.events.flatMap((event) => (event.type === 'handoff' ? [event.result] : []));
+    await expect.poll(() => isFinished(running), { timeout: 5000 }).toBe(true);
+    await expect.poll(handoffs, { timeout: 5000 }).toEqual(results);
     await expect.poll(() => pair.running, { timeout: 5000 }).toBe(0);
     expect(pair.pinned).toBe(0);
     expect(pair.violations).toEqual([]);
-    const handoffs = running.events.flatMap((event) => (event.type === 'handoff' ? [event.result] : []));
-    expect(handoffs).toEqual(results);
     expect(running.events.findLast((event) => event.type === 'finished')).toMatchObject({
       outcome: 'aborted',
     });
@@ -296,12 +299,12 @@ describe('a client of vLLM pools that leaves', () => {
   it.each([true, false])(
     'before decode has admitted still has the blocks delivered (stream: %s)',
     async (streams) => {
-      const setup = await pairOver(0.3);
+      const setup = await pairOver();
       const { pair, running, client } = setup;
-      pair.decode.gate = (point) => {
-        if (point !== 'arrived') return undefined;
+      pair.decode.gate = async (point) => {
+        if (point !== 'arrived') return;
         client.abort();
-        return new Promise((resolve) => setTimeout(resolve, 50));
+        await expect.poll(() => isFinished(running), { timeout: 5000, interval: 5 }).toBe(true);
       };
       await expect(
         running.post(path, body({ stream: streams }), { signal: client.signal }),

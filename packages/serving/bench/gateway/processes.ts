@@ -4,7 +4,8 @@ import { existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-const here = new URL('../..', import.meta.url);
+/** The package: benchmarks are bundled into one file in `bench/`. */
+const here = new URL('..', import.meta.url);
 const portkeyScript = fileURLToPath(
   new URL(
     '../../node_modules/.cache/moestack-bench/node_modules/@portkey-ai/gateway/build/start-server.js',
