@@ -116,12 +116,13 @@ describe('prefill and decode stages', () => {
       concurrency: 64,
       abortFraction: 0.3,
     });
+    expect(report.errors.filter(({ kind }) => kind !== 'aborted')).toEqual([]);
     expect(report.requests.completed + report.requests.aborted).toBe(1000);
     expect(report.requests.aborted).toBeGreaterThan(200);
     await expect.poll(blocksUsed).toBe(0);
     const { running, waiting, stages } = backend.stats();
     expect([running, waiting, ...stages.map((stage) => stage.running)]).toEqual([0, 0, 0, 0]);
-  });
+  }, 180_000);
 });
 
 describe('admission by latency', () => {
@@ -167,7 +168,7 @@ describe('stages of several ranks', () => {
     const listening = await listen(createGateway({ backend: wide }), { port: 0 });
     try {
       const trace = syntheticTrace({
-        requests: 30,
+        requests: 24,
         ratePerSecond: 1e5,
         inputTokens: 64,
         outputTokens: 8,
@@ -179,9 +180,9 @@ describe('stages of several ranks', () => {
         wide.rebalance(),
         runLoad({ ...load, trace, concurrency: 4, seed: 2 }),
       ]);
-      expect([first.requests.completed, second.requests.completed]).toEqual([30, 30]);
+      expect([first.requests.completed, second.requests.completed]).toEqual([24, 24]);
       // At worst the first requests of each rank find nothing.
-      expect(first.tokens.cached).toBeGreaterThanOrEqual(20 * 32);
+      expect(first.tokens.cached).toBeGreaterThanOrEqual(14 * 32);
       const { experts, stages } = wide.stats();
       expect(stages.map(({ ranks, blocksUsed }) => [ranks, blocksUsed])).toEqual([
         [2, 0],
@@ -197,5 +198,5 @@ describe('stages of several ranks', () => {
       await listening.close({ drainSeconds: 1 });
       await wide.close();
     }
-  });
+  }, 180_000);
 });
