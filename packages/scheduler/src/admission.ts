@@ -50,7 +50,7 @@ export interface AdmissionDecision {
 }
 
 const SMOOTHING = 0.05;
-const MAX_BIAS = 8;
+const MAX_BIAS = 4;
 
 /**
  * Predicts when a request would get its tokens, from what is queued and from what steps were seen to cost, and decides
@@ -215,9 +215,13 @@ export class AdmissionController {
     let computeUs = whole * stepUs(perStep) + (rest > 0 ? stepUs(rest) : 0);
     // On average a step in flight is half done.
     if (load.prefillSequences > 0) computeUs += stepUs(Math.min(perStep, load.prefillTokens)) / 2;
-    // Where all seats are taken, somebody must end before each one that is ahead and does not fit.
-    const ahead = waitingRequests + load.prefillSequences + load.handoverSequences + decodes + 1;
-    const missingSeats = Math.max(0, ahead - this.#entry.maxSequences);
+    // Where everybody decodes who can, somebody must end before each one that is ahead and does not fit.
+    const running = load.prefillSequences + load.handoverSequences + load.decodeSequences;
+    const isMixed = this.#entry === this.#last;
+    const seats = isMixed ? this.#last.maxSequences : this.#last.maxSequences + this.#entry.maxSequences;
+    const decoding = isMixed ? running : load.handoverSequences + load.decodeSequences;
+    const isFull = decoding >= this.#last.maxSequences;
+    const missingSeats = isFull ? Math.max(0, waitingRequests + running + 1 - seats) : 0;
     return Math.max(
       computeUs,
       missingSeats * this.#endIntervalUs(load, tpotUs) + stepUs(promptTokens - cachedTokens),

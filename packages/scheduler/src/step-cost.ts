@@ -25,6 +25,8 @@ const INITIAL_VARIANCE = 1e6;
 /** A residual beyond this many mean absolute residuals is cut: a step that was descheduled says little about the next. */
 const OUTLIER = 4;
 const WARM_UP = 8;
+/** Of the longest step, for each step. */
+const DECAY = 0.995;
 
 /**
  * Learns what steps cost while they run: recursive least squares with forgetting (Plackett 1950; Ljung, System
@@ -39,6 +41,9 @@ export class StepCostEstimator {
   #observations = 0;
   #meanResidual = 0;
   #shortest = Number.POSITIVE_INFINITY;
+  /** Longest step of late, and the largest features seen: no step costs more than they say in proportion. */
+  #longest = 0;
+  readonly #largest: Float64Array = new Float64Array(TERMS);
 
   /** @param options - `forgetting`: weight of an observation relative to the next one, default 0.998. */
   constructor(options: { forgetting?: number } = {}) {
@@ -62,11 +67,18 @@ export class StepCostEstimator {
     };
   }
 
-  /** Time that a step would take, never less than a tenth of the shortest one seen; 0 before the first. */
+  /**
+   * Time that a step would take; 0 before the first. Never less than a tenth of the shortest one seen, nor more than the
+   * longest of late by as much as a feature is larger than any seen, since a few noisy steps may say anything about others.
+   */
   predictUs(features: StepFeatures): number {
     if (this.#observations === 0) return 0;
     this.#load(features);
-    return Math.max(this.#shortest / 10, this.#evaluate());
+    let growth = 1;
+    for (let i = 1; i < TERMS; i++) {
+      if (this.#largest[i]! > 0) growth = Math.max(growth, this.#features[i]! / this.#largest[i]!);
+    }
+    return Math.max(this.#shortest / 10, Math.min(this.#longest * growth, this.#evaluate()));
   }
 
   /** Takes in a step that took `durationUs`. */
@@ -84,6 +96,10 @@ export class StepCostEstimator {
     }
     this.#update(residual);
     this.#observations++;
+    this.#longest = Math.max(durationUs, this.#longest * DECAY);
+    for (let i = 1; i < TERMS; i++) {
+      if (this.#features[i]! > this.#largest[i]!) this.#largest[i] = this.#features[i]!;
+    }
     if (durationUs < this.#shortest) this.#shortest = durationUs;
   }
 

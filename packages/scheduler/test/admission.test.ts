@@ -169,6 +169,21 @@ describe('AdmissionController', () => {
     expect(controller({ tpotUs: 12_000 }).decide(load, request)).toMatchObject({ action: 'accept' });
   });
 
+  it('waits for ends only where everybody decodes who can', () => {
+    const { load, controller } = loaded();
+    const few = {
+      ...load,
+      waitingRequests: 200,
+      decodeSequences: 1,
+      decodeContextTokens: 600,
+      decodeRemainingTokens: 500,
+    };
+    const full = { ...few, decodeSequences: 64, decodeContextTokens: 38_400, decodeRemainingTokens: 32_000 };
+    const made = controller({});
+    expect(made.predict(few, request).ttftUs).toBeLessThan(1_000_000);
+    expect(made.predict(full, request).ttftUs).toBeGreaterThan(5_000_000);
+  });
+
   it('predicts a short wait for what goes first or is cached', () => {
     const { load, controller } = loaded();
     const { ttftUs } = controller({}).predict(load, request);

@@ -269,6 +269,19 @@ describe('runLoad', () => {
     await expect.poll(() => closed).toBe(10);
   });
 
+  it('sends a request again that met a connection which the server was closing', async () => {
+    let seen = 0;
+    const url = await serve((body, response, request) => {
+      seen++;
+      if (seen !== 2) obliging(body, response, request);
+      // The second request comes on the connection of the first, and is not answered.
+      else request.socket.destroy();
+    });
+    const report = await runLoad({ url, trace: trace(3), arrivals: 'closed', concurrency: 1 });
+    expect(report.errors).toEqual([]);
+    expect([report.requests.completed, seen]).toEqual([3, 4]);
+  });
+
   it('stops when told to, with a report of what has ended', async () => {
     const controller = new AbortController();
     const url = await serve((body, response, request) => {

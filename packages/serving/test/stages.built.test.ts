@@ -43,14 +43,15 @@ describe('prefill and decode stages', () => {
         usage: { prompt_tokens_details?: { cached_tokens: number } };
       };
     };
+    const before = backend.stats();
     const first = await ask(prompt);
     const second = await ask(prompt);
     expect(second.choices[0]!.text).toBe(first.choices[0]!.text);
     expect(second.usage.prompt_tokens_details?.cached_tokens).toBe(64);
     await ask([...prompt.slice(0, 40), 7, 8, 9]);
     const { prefixHitRate, cachedTokens, stages } = backend.stats();
-    expect(cachedTokens).toBe(64 + 32);
-    expect(prefixHitRate).toBeCloseTo((64 + 32) / (70 + 70 + 43), 9);
+    expect(cachedTokens - before.cachedTokens).toBe(64 + 32);
+    expect(prefixHitRate).toBeCloseTo(cachedTokens / (before.promptTokens + 70 + 70 + 43), 9);
     expect(stages[0]).toMatchObject({ stage: 'prefill', role: 'prefill', blocksUsed: 0 });
     expect(stages[0]!.blocksCached).toBeGreaterThanOrEqual(4);
   });
@@ -83,13 +84,17 @@ describe('prefill and decode stages', () => {
   );
 
   it('counts what it did, and keeps the last steps and the load of the experts', async () => {
+    const before = backend.stats();
+    const trace = syntheticTrace({ requests: 10, ratePerSecond: 1e5, inputTokens: 20, outputTokens: 6 });
+    await runLoad({ url: server.url, trace, prompts: 'tokens' });
     await expect.poll(() => backend.stats().experts.length).toBe(2);
     const stats = backend.stats();
-    expect(stats).toMatchObject({ waiting: 0, running: 0, failed: 0, cancelled: 0, finished: 83 });
-    expect(stats.ttftSeconds.count).toBe(83);
-    expect(stats.generatedTokens).toBeGreaterThan(83);
-    expect(stats.interTokenSeconds.count).toBe(stats.generatedTokens - 83);
-    expect(stats.admission).toMatchObject({ accepted: 83, refused: { ttft: 0, tpot: 0, queue: 0 } });
+    expect(stats).toMatchObject({ waiting: 0, running: 0, failed: 0, finished: before.finished + 10 });
+    expect(stats.ttftSeconds.count).toBe(before.ttftSeconds.count + 10);
+    expect(stats.generatedTokens).toBe(before.generatedTokens + 60);
+    expect(stats.interTokenSeconds.count).toBe(before.interTokenSeconds.count + 50);
+    expect(stats.admission.accepted).toBe(before.admission.accepted + 10);
+    expect(stats.admission.refused).toEqual({ ttft: 0, tpot: 0, queue: 0 });
     expect(stats.slo.attainment).toBe(1);
     expect(stats.handovers).toBeGreaterThan(0);
     const kinds = new Set(stats.timeline.map(({ stage, kind }) => `${stage} ${kind}`));
@@ -116,12 +121,13 @@ describe('prefill and decode stages', () => {
       concurrency: 64,
       abortFraction: 0.3,
     });
+    expect(report.errors.filter(({ kind }) => kind !== 'aborted')).toEqual([]);
     expect(report.requests.completed + report.requests.aborted).toBe(1000);
     expect(report.requests.aborted).toBeGreaterThan(200);
     await expect.poll(blocksUsed).toBe(0);
     const { running, waiting, stages } = backend.stats();
     expect([running, waiting, ...stages.map((stage) => stage.running)]).toEqual([0, 0, 0, 0]);
-  });
+  }, 180_000);
 });
 
 describe('admission by latency', () => {
@@ -167,7 +173,7 @@ describe('stages of several ranks', () => {
     const listening = await listen(createGateway({ backend: wide }), { port: 0 });
     try {
       const trace = syntheticTrace({
-        requests: 30,
+        requests: 24,
         ratePerSecond: 1e5,
         inputTokens: 64,
         outputTokens: 8,
@@ -179,9 +185,9 @@ describe('stages of several ranks', () => {
         wide.rebalance(),
         runLoad({ ...load, trace, concurrency: 4, seed: 2 }),
       ]);
-      expect([first.requests.completed, second.requests.completed]).toEqual([30, 30]);
+      expect([first.requests.completed, second.requests.completed]).toEqual([24, 24]);
       // At worst the first requests of each rank find nothing.
-      expect(first.tokens.cached).toBeGreaterThanOrEqual(20 * 32);
+      expect(first.tokens.cached).toBeGreaterThanOrEqual(14 * 32);
       const { experts, stages } = wide.stats();
       expect(stages.map(({ ranks, blocksUsed }) => [ranks, blocksUsed])).toEqual([
         [2, 0],
@@ -197,5 +203,5 @@ describe('stages of several ranks', () => {
       await listening.close({ drainSeconds: 1 });
       await wide.close();
     }
-  });
+  }, 180_000);
 });

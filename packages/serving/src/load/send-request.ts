@@ -51,7 +51,10 @@ class Exchange {
   readonly #clock: Clock;
   readonly #listener: ChunkListener;
   readonly #resolve: (result: ClientResult) => void;
-  readonly #request: ClientRequest;
+  readonly #agent: Agent;
+  #request: ClientRequest;
+  #isRetry = false;
+  #isAnswered = false;
   readonly #timer: NodeJS.Timeout;
   readonly #lines = new SseLines();
   readonly #onAbort = () => this.#end('aborted', { kind: 'aborted', example: 'the load test was stopped' });
@@ -71,29 +74,48 @@ class Exchange {
     resolve: (result: ClientResult) => void,
   ) {
     this.#outgoing = outgoing;
+    this.#agent = agent;
     this.#clock = clock;
     this.#listener = listener;
     this.#resolve = resolve;
-    const { url, headers, body, timeoutSeconds, signal } = outgoing;
-    const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
+    const { timeoutSeconds, signal } = outgoing;
     this.#timer = setTimeout(
       () => this.#end('timeout', { kind: 'timeout', example: `no end within ${timeoutSeconds} s` }),
       timeoutSeconds * 1000,
     );
-    this.#request = send(url, { method: 'POST', agent, headers }, (response) => this.#receive(response));
-    this.#request.on('error', (error: NodeJS.ErrnoException) =>
-      this.#end('failed', {
-        kind: 'connection',
-        example: error.message,
-        ...(error.code !== undefined && { code: error.code }),
-      }),
-    );
+    this.#request = this.#open();
     signal.addEventListener('abort', this.#onAbort, { once: true });
     if (signal.aborted) this.#onAbort();
-    else this.#request.end(body);
+    else this.#request.end(outgoing.body);
+  }
+
+  #open(): ClientRequest {
+    const { url, headers } = this.#outgoing;
+    const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
+    const request = send(url, { method: 'POST', agent: this.#agent, headers }, (response) =>
+      this.#receive(response),
+    );
+    return request.on('error', (error: NodeJS.ErrnoException) => this.#broken(request, error));
+  }
+
+  #broken(request: ClientRequest, error: NodeJS.ErrnoException): void {
+    if (this.#ended) return;
+    // The server closed a connection that was idle while this request was on its way: it has seen nothing of it.
+    if (request.reusedSocket && !this.#isRetry && !this.#isAnswered && error.code === 'ECONNRESET') {
+      this.#isRetry = true;
+      this.#request = this.#open();
+      this.#request.end(this.#outgoing.body);
+      return;
+    }
+    this.#end('failed', {
+      kind: 'connection',
+      example: error.message,
+      ...(error.code !== undefined && { code: error.code }),
+    });
   }
 
   #receive(response: IncomingMessage): void {
+    this.#isAnswered = true;
     response.on('error', (error) => this.#end('failed', { kind: 'connection', example: error.message }));
     response.on('aborted', () =>
       this.#end('failed', { kind: 'connection', example: 'the server closed the connection' }),
