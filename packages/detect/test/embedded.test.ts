@@ -4,9 +4,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { fromLogits, measureText, scoreMeasured, scoreText } from '@moestack/detect';
 import { loadEmbeddedModel, loadEmbeddedPair } from '@moestack/detect/embedded';
-import { fixturePath } from '@moestack/fixtures';
 import { loadModel, loadTokenizer } from '@moestack/model';
-import { tinyMoe } from '@moestack/tiny-moe';
+import { tinyMoe, tinyMoeEarly } from '@moestack/tiny-moe';
 import { expect, it } from 'vitest';
 import { codeOf } from './stand-in.js';
 
@@ -36,7 +35,7 @@ it('scores by the default checkpoint as its own logits say', async () => {
 });
 
 it('pairs two checkpoints that share a tokenizer', async () => {
-  const pair = await loadEmbeddedPair({ observer: fixturePath('model/interim-moe'), performer: tinyMoe });
+  const pair = await loadEmbeddedPair({ observer: tinyMoeEarly, performer: tinyMoe });
   const { performer, observer } = pair;
   expect(performer.identity.name).not.toBe(observer.identity.name);
   const { value, models } = await scoreText('binoculars', story, pair);

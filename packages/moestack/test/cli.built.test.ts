@@ -54,7 +54,7 @@ describe('moestack serve', () => {
     await line(/^try: curl/);
     expect(stdout[0]).toBe(`listening on ${url}`);
     expect(stdout[1]).toBe(`dashboard: ${url}/`);
-    expect(stdout[2]).toMatch(/^serving tiny-moe: context 256 tokens/);
+    expect(stdout[2]).toMatch(/^serving tiny-moe: context 512 tokens/);
     expect(stdout[3]).toContain(`${url}/v1/completions`);
     expect(stdout).toHaveLength(4);
     expect((await client.models.list()).data.map((model) => model.id)).toEqual(['tiny-moe']);
@@ -115,7 +115,7 @@ describe('moestack serve', () => {
     expect(events.at(-1)).toEqual({ event: 'stopped' });
     expect(events.find((event) => event.event === 'serving')).toMatchObject({
       model: 'mine',
-      contextTokens: 256,
+      contextTokens: 512,
       ranks: ['prefill', 'decode'],
     });
     expect(stderr).toEqual([]);

@@ -166,11 +166,11 @@ describe('the openai client on the real model', () => {
 describe('limits', () => {
   it('takes a prompt that fills the context, and refuses one token more', async () => {
     const tokens = (length: number) => Array<number>(length).fill(100);
-    const full = await client.completions.create({ model, prompt: tokens(256), max_tokens: 10 });
+    const full = await client.completions.create({ model, prompt: tokens(512), max_tokens: 10 });
     expect(full.choices[0]).toMatchObject({ text: '', finish_reason: 'length' });
-    const almost = await client.completions.create({ model, prompt: tokens(254), max_tokens: 10 });
+    const almost = await client.completions.create({ model, prompt: tokens(510), max_tokens: 10 });
     expect(almost.usage?.completion_tokens).toBe(2);
-    await expect(client.completions.create({ model, prompt: tokens(257) })).rejects.toMatchObject({
+    await expect(client.completions.create({ model, prompt: tokens(513) })).rejects.toMatchObject({
       status: 400,
       code: 'context_length_exceeded',
     });
@@ -182,7 +182,7 @@ describe('limits', () => {
         () => undefined,
         (error: { status: number }) => error.status,
       );
-    expect(await refusal([1024])).toBe(400);
+    expect(await refusal([2048])).toBe(400);
     expect(await refusal('')).toBe(400);
     expect(await refusal('a b '.repeat(3000))).toBe(400);
     expect(await refusal('x'.repeat(4_000_000))).toBe(400);
