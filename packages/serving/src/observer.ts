@@ -107,9 +107,6 @@ export interface GatewayObserver {
   observe(event: GatewayEvent): void;
 }
 
-/** Does nothing. */
-export const silentObserver: GatewayObserver = { observe: () => undefined };
-
 /** One observer that tells several. */
 export function joinObservers(observers: readonly GatewayObserver[]): GatewayObserver {
   if (observers.length === 1) return observers[0]!;
