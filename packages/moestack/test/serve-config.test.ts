@@ -11,7 +11,9 @@ import { createGuardrail } from '@moestack/detect/guardrail';
 import { ServeConfig } from '@moestack/serving';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import { gatewayOptions } from '../src/commands/serve/gateway-options.js';
 import { runCli } from '../src/index.js';
+import { Reporter } from '../src/reporter.js';
 
 const example = fileURLToPath(new URL('../examples/moestack.yaml', import.meta.url));
 let root: string;
@@ -304,6 +306,19 @@ limits: { requestsPerMinute: 5 }
     });
     expect(seen.length - before).toBe(5);
     delete process.env['MOESTACK_TEST_UPSTREAM'];
+  });
+
+  it('gives the gateway all that a key may do', async () => {
+    const key = { id: 'a', sha256: digest('a'), models: ['m'], weight: 3, limits: { tokensPerDay: 9 } };
+    const config = ServeConfig.parse({
+      schemaVersion: 1,
+      backends: [{ type: 'embedded' }],
+      auth: { keys: [key] },
+      limits: { maxConcurrent: 7 },
+    });
+    const streams = { stdout: new PassThrough(), stderr: new PassThrough() };
+    const { options } = await gatewayOptions(config, new Reporter(streams, true));
+    expect(options).toMatchObject({ keys: [key], limits: { maxConcurrent: 7 } });
   });
 
   it('checks prompts and answers by the policy of the file', async () => {

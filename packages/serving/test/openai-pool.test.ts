@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { OpenAiBackend } from '../src/index.js';
+import { createPoolBackend, OpenAiBackend, OpenAiBackendConfig, seededRandom } from '../src/index.js';
 import type { EngineOptions } from './pools/engine-server.js';
 import { gatewayOver } from './pools/gateway-over.js';
 import { OpenAiServer } from './pools/openai-server.js';
@@ -121,6 +121,37 @@ describe('plain servers', () => {
       data: [{ id: 'm', max_model_len: 4096 }],
     });
   });
+
+  it.each([
+    [undefined, 'x-session-id'],
+    ['X-Conversation', 'x-conversation'],
+  ])(
+    'get all requests of a session, named by the header that the policy says (%s)',
+    async (named, header) => {
+      const all = await Promise.all(Array.from({ length: 4 }, () => new OpenAiServer().start()));
+      const config = OpenAiBackendConfig.parse({
+        type: 'openai',
+        name: 'pool',
+        health: false,
+        workers: all.map(({ url }) => ({ url })),
+        policy: { type: 'session-affinity', ...(named !== undefined && { header: named }) },
+      });
+      const running = await gatewayOver({ backend: createPoolBackend(config, { random: seededRandom(1) }) });
+      stops.push(...all.map((server) => () => server.stop()), () => running.close());
+      const serversOf = async (name: string, session: string) => {
+        const before = all.map(({ seen }) => seen.length);
+        for (let n = 0; n < 12; n++) {
+          const response = await running.post(path, body(), { headers: { [name]: session } });
+          expect(response.status).toBe(200);
+          await response.text();
+        }
+        return all.filter(({ seen }, index) => seen.length > before[index]!).length;
+      };
+      for (const session of ['a', 'b', 'c']) expect(await serversOf(header, session)).toBe(1);
+      const other = named === undefined ? 'x-conversation' : 'x-session-id';
+      expect(await serversOf(other, 'a')).toBeGreaterThan(1);
+    },
+  );
 
   it('are read no faster than the client reads', async () => {
     const server = new OpenAiServer({ tokens: 200_000 });
