@@ -115,6 +115,18 @@ describe('plain servers', () => {
     expect((await running.post(path, body())).status).toBe(200);
   });
 
+  it('are counted by how their answers ended', async () => {
+    const { running } = await plain();
+    await (await running.post(path, body())).text();
+    await (await running.post(path, stream())).text();
+    await (await running.post('/v1/completions', { model: 'm', prompt: 'a', stream: true })).text();
+    expect(running.events.filter((event) => event.type === 'finished')).toMatchObject(
+      Array(3).fill({ outcome: 'ok', finishReason: 'length' }),
+    );
+    const metrics = await (await fetch(`${running.server.url}/metrics`)).text();
+    expect(metrics).toMatch(/vllm:request_success_total\{model_name="m",[^}]*finished_reason="length"\} 3/);
+  });
+
   it('list their models, and models of several pools go to theirs', async () => {
     const { running } = await plain();
     expect(await (await fetch(`${running.server.url}/v1/models`)).json()).toMatchObject({
