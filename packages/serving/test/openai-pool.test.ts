@@ -19,7 +19,7 @@ describe('plain servers', () => {
     const backend = new OpenAiBackend({
       name: 'pool',
       health: false,
-      retry: { baseDelaySeconds: 0.001 },
+      retry: { baseDelaySeconds: 0.001, maxDelaySeconds: 0.5 },
       breaker: { failures: 3, openSeconds: 60 },
       workers: all.map(({ url }) => ({ url })),
     });

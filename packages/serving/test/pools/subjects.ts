@@ -71,7 +71,7 @@ export const vllmSubject: Make = async (options = {}, retry = once) => {
   return subject(pair, backend, () => pair.pinned);
 };
 
-export const mooncakeSubject: Make = async (options = {}, retry = once) => {
+const mooncakeSubject: Make = async (options = {}, retry = once) => {
   const pair = await new MooncakePair({ splitBytes: true, ...options }).start();
   const backend = new VllmBackend({
     ...common,
@@ -84,7 +84,7 @@ export const mooncakeSubject: Make = async (options = {}, retry = once) => {
   return subject(pair, backend, () => pair.openTransfers);
 };
 
-export const sglangSubject: Make = async (options = {}, retry = once) => {
+const sglangSubject: Make = async (options = {}, retry = once) => {
   const pair = await new SglangPair({ splitBytes: true, ...options }).start();
   const backend = new SglangBackend({
     ...common,
