@@ -120,9 +120,9 @@ describe('plain servers', () => {
     await (await running.post(path, body())).text();
     await (await running.post(path, stream())).text();
     await (await running.post('/v1/completions', { model: 'm', prompt: 'a', stream: true })).text();
-    expect(running.events.filter((event) => event.type === 'finished')).toMatchObject(
-      Array(3).fill({ outcome: 'ok', finishReason: 'length' }),
-    );
+    const finished = () => running.events.filter((event) => event.type === 'finished');
+    await expect.poll(finished).toHaveLength(3);
+    expect(finished()).toMatchObject(Array(3).fill({ outcome: 'ok', finishReason: 'length' }));
     const metrics = await (await fetch(`${running.server.url}/metrics`)).text();
     expect(metrics).toMatch(/vllm:request_success_total\{model_name="m",[^}]*finished_reason="length"\} 3/);
   });
