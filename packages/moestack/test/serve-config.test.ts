@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
@@ -10,13 +11,16 @@ import { createGuardrail } from '@moestack/detect/guardrail';
 import { ServeConfig } from '@moestack/serving';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import { gatewayOptions } from '../src/commands/serve/gateway-options.js';
 import { runCli } from '../src/index.js';
+import { Reporter } from '../src/reporter.js';
 
 const example = fileURLToPath(new URL('../examples/moestack.yaml', import.meta.url));
 let root: string;
 let upstream: Server;
 let upstreamUrl: string;
-const seen: { authorization: string | undefined; traceparent: string | undefined }[] = [];
+let upstreamText = 'hello';
+const seen: { authorization: string | undefined; traceparent: string | undefined; body: string }[] = [];
 
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'moestack-serve-'));
@@ -31,18 +35,22 @@ beforeAll(async () => {
       return;
     }
     const { authorization, traceparent } = request.headers;
-    seen.push({ authorization, traceparent: traceparent as string | undefined });
-    request.resume();
-    request.on('end', () =>
+    let body = '';
+    request.setEncoding('utf8');
+    request.on('data', (chunk: string) => {
+      body += chunk;
+    });
+    request.on('end', () => {
+      seen.push({ authorization, traceparent: traceparent as string | undefined, body });
       response.end(
         JSON.stringify({
           id: 'x',
           object: 'text_completion',
-          choices: [{ index: 0, text: 'hello', finish_reason: 'stop' }],
+          choices: [{ index: 0, text: upstreamText, finish_reason: 'stop' }],
           usage: { prompt_tokens: 3, completion_tokens: 1, total_tokens: 4 },
         }),
-      ),
-    );
+      );
+    });
   });
   await new Promise<void>((resolve) => upstream.listen(0, '127.0.0.1', resolve));
   upstreamUrl = `http://127.0.0.1:${(upstream.address() as AddressInfo).port}`;
@@ -52,6 +60,9 @@ afterAll(async () => {
   upstream.close();
   await rm(root, { recursive: true, force: true });
 });
+
+const digest = (key: string) => createHash('sha256').update(key).digest('hex');
+const bearer = (key: string) => ({ authorization: `Bearer ${key}` });
 
 const running: { signals: EventEmitter; done: Promise<number> }[] = [];
 afterEach(async () => {
@@ -114,11 +125,11 @@ backends:
     health: false
 ${more}`;
 
-const ask = (url: string, headers: Record<string, string> = {}) =>
+const ask = (url: string, headers: Record<string, string> = {}, prompt = 'what nobody may read') =>
   fetch(`${url}/v1/completions`, {
     method: 'POST',
     headers: { 'content-type': 'application/json', ...headers },
-    body: JSON.stringify({ model: 'far-away', prompt: 'what nobody may read' }),
+    body: JSON.stringify({ model: 'far-away', prompt }),
   });
 
 describe('moestack serve --config', () => {
@@ -216,13 +227,10 @@ describe('moestack serve --config', () => {
     process.env['MOESTACK_TEST_UPSTREAM'] = 'upstream-key';
     process.env['MOESTACK_TEST_ADMIN'] = 'sesame';
     const log = join(root, 'access.jsonl');
-    // SHA-256 of "client-key".
-    const { createHash } = await import('node:crypto');
-    const digest = createHash('sha256').update('client-key').digest('hex');
     const file = await write(
       'full.yaml',
       pool(`auth:
-  keys: [{ id: team, sha256: ${digest} }]
+  keys: [{ id: team, sha256: ${digest('client-key')} }]
 guardrail:
   name: words
   words: { list: [forbidden], mode: block }
@@ -261,5 +269,114 @@ observability: { tracing: true }
     expect(JSON.stringify(lines)).not.toContain('nobody may read');
     delete process.env['MOESTACK_TEST_UPSTREAM'];
     delete process.env['MOESTACK_TEST_ADMIN'];
+  });
+
+  it('holds keys and everybody together to the limits of the file', async () => {
+    process.env['MOESTACK_TEST_UPSTREAM'] = 'upstream-key';
+    const file = await write(
+      'limits.yaml',
+      pool(`auth:
+  keys:
+    - { id: small, sha256: ${digest('small')}, limits: { requestsPerMinute: 2 } }
+    - { id: other, sha256: ${digest('other')}, models: [another-model] }
+    - { id: large, sha256: ${digest('large')}, weight: 3 }
+limits: { requestsPerMinute: 5 }
+`),
+    );
+    const { url } = await start('--config', file);
+    expect((await ask(url)).status).toBe(401);
+    expect((await ask(url, bearer('wrong'))).status).toBe(401);
+    expect((await ask(url, bearer('other'))).status).toBe(403);
+    const before = seen.length;
+    for (let n = 0; n < 2; n++) expect((await ask(url, bearer('small'))).status).toBe(200);
+    const limited = await ask(url, bearer('small'));
+    expect(limited.status).toBe(429);
+    const seconds = Number(limited.headers.get('retry-after'));
+    expect(seconds).toBeGreaterThan(0);
+    expect(seconds).toBeLessThanOrEqual(30);
+    expect(await limited.json()).toMatchObject({
+      error: { type: 'rate_limit_error', message: expect.stringContaining('the API key small') },
+    });
+    for (let n = 0; n < 3; n++) expect((await ask(url, bearer('large'))).status).toBe(200);
+    const full = await ask(url, bearer('large'));
+    expect(full.status).toBe(429);
+    expect(Number(full.headers.get('retry-after'))).toBeGreaterThan(0);
+    expect(await full.json()).toMatchObject({
+      error: { message: expect.stringContaining('this server') },
+    });
+    expect(seen.length - before).toBe(5);
+    delete process.env['MOESTACK_TEST_UPSTREAM'];
+  });
+
+  it('gives the gateway all that a key may do', async () => {
+    const key = { id: 'a', sha256: digest('a'), models: ['m'], weight: 3, limits: { tokensPerDay: 9 } };
+    const config = ServeConfig.parse({
+      schemaVersion: 1,
+      backends: [{ type: 'embedded' }],
+      auth: { keys: [key] },
+      limits: { maxConcurrent: 7 },
+    });
+    const streams = { stdout: new PassThrough(), stderr: new PassThrough() };
+    const { options } = await gatewayOptions(config, new Reporter(streams, true));
+    expect(options).toMatchObject({ keys: [key], limits: { maxConcurrent: 7 } });
+  });
+
+  it('checks prompts and answers by the policy of the file', async () => {
+    process.env['MOESTACK_TEST_UPSTREAM'] = 'upstream-key';
+    const file = await write(
+      'guardrail.yaml',
+      pool(`guardrail:
+  name: words
+  words: { list: [forbidden], mode: block }
+  pii: [{ type: EMAIL, mode: redact }]
+  regexes: [{ name: TICKET, pattern: 'T-[0-9]+', mode: annotate }]
+  blockedInputMessage: not here
+  blockedOutputMessage: nor there
+`),
+    );
+    const { url } = await start('--config', file);
+    const text = async (response: Response) =>
+      ((await response.json()) as { choices: { text: string; finish_reason: string }[] }).choices[0];
+    const before = seen.length;
+    const blocked = await ask(url, {}, 'a forbidden word');
+    expect(blocked.status).toBe(400);
+    expect(await blocked.json()).toMatchObject({
+      error: { code: 'content_filter', message: expect.stringContaining('not here') },
+    });
+    expect(seen.length).toBe(before);
+
+    expect((await ask(url, {}, 'write to ada@example.org')).status).toBe(200);
+    expect(seen.at(-1)!.body).not.toContain('ada@example.org');
+    expect(seen.at(-1)!.body).toContain('EMAIL');
+
+    expect((await ask(url, {}, 'about T-123')).status).toBe(200);
+    expect(seen.at(-1)!.body).toContain('about T-123');
+
+    // What the server says is checked as well.
+    upstreamText = 'T-1';
+    expect(await text(await ask(url, {}, 'say T-1'))).toMatchObject({ text: 'T-1', finish_reason: 'stop' });
+    upstreamText = 'a forbidden answer';
+    expect(await text(await ask(url, {}, 'well?'))).toMatchObject({
+      text: 'nor there',
+      finish_reason: 'content_filter',
+    });
+    upstreamText = 'write to ada@example.org';
+    expect((await text(await ask(url, {}, 'well?')))!.text).toBe('write to {EMAIL}');
+    upstreamText = 'hello';
+    delete process.env['MOESTACK_TEST_UPSTREAM'];
+  });
+
+  it.each([
+    ['{ name: words, words: { list: 3 } }', 'guardrail.words.list'],
+    ['{ name: words, word: { list: [a] } }', '"word"'],
+    ['{ name: words, words: { list: [a], mode: deny } }', 'guardrail.words.mode'],
+    ['{ name: mail, pii: [{ type: EMIAL }] }', 'EMIAL'],
+    ['{ name: broken, regexes: [{ name: x, pattern: "(" }] }', 'guardrail: '],
+  ])('does not start with the guardrail %s', async (policy, message) => {
+    const file = await write('bad-guardrail.yaml', pool(`guardrail: ${policy}`));
+    const { code, stderr } = await run('--config', file, '--port', '0');
+    expect(code).toBe(1);
+    expect(stderr).toContain(message);
+    expect(stderr).toContain('(cli/bad-config)');
   });
 });

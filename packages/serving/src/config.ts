@@ -60,7 +60,9 @@ export const PolicyConfig = z.discriminatedUnion('type', [
       .string()
       .regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/)
       .optional()
-      .describe('Header that names the session; default x-session-id, then the user field'),
+      .describe(
+        'Header that names the session; default x-session-id. Without it: prompt_cache_key, then user',
+      ),
     maxLoadGap: z.number().min(0).optional(),
     maxLoadRatio: z.number().min(1).optional(),
   }),

@@ -86,6 +86,7 @@ export {
 export {
   type CacheAwareOptions,
   cacheAware,
+  type SessionAffinityOptions,
   sessionAffinity,
 } from './policies/affinity-policies.js';
 export { createPolicy } from './policies/create-policy.js';

@@ -81,6 +81,8 @@ export type GatewayEvent =
       readonly outcome: RequestOutcome;
       /** Stable code of what went wrong. */
       readonly code?: string;
+      /** Of an answer that a pool gave: why its first choice ended. */
+      readonly finishReason?: string;
     })
   | {
       readonly type: 'breaker';

@@ -1,8 +1,11 @@
 import { expect, it } from 'vitest';
 import { fuzz } from './fuzz-gateway.js';
 
-it('goes on serving through hostile requests', async () => {
-  const { runs, rejected } = await fuzz(20_261, 600);
-  expect(runs).toBe(600);
-  expect(rejected).toBeGreaterThan(200);
-});
+/** More of them on demand: MOESTACK_HOSTILE_REQUESTS=10000. */
+const requests = Number(process.env['MOESTACK_HOSTILE_REQUESTS'] ?? 600);
+
+it(`goes on serving through ${requests} hostile requests`, async () => {
+  const { runs, rejected } = await fuzz(20_261, requests);
+  expect(runs).toBe(requests);
+  expect(rejected).toBeGreaterThan(requests / 3);
+}, 600_000);

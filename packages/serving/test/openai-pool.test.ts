@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { OpenAiBackend } from '../src/index.js';
+import { createPoolBackend, OpenAiBackend, OpenAiBackendConfig, seededRandom } from '../src/index.js';
 import type { EngineOptions } from './pools/engine-server.js';
 import { gatewayOver } from './pools/gateway-over.js';
 import { OpenAiServer } from './pools/openai-server.js';
@@ -19,7 +19,7 @@ describe('plain servers', () => {
     const backend = new OpenAiBackend({
       name: 'pool',
       health: false,
-      retry: { baseDelaySeconds: 0.001 },
+      retry: { baseDelaySeconds: 0.001, maxDelaySeconds: 0.5 },
       breaker: { failures: 3, openSeconds: 60 },
       workers: all.map(({ url }) => ({ url })),
     });
@@ -115,12 +115,55 @@ describe('plain servers', () => {
     expect((await running.post(path, body())).status).toBe(200);
   });
 
+  it('are counted by how their answers ended', async () => {
+    const { running } = await plain();
+    await (await running.post(path, body())).text();
+    await (await running.post(path, stream())).text();
+    await (await running.post('/v1/completions', { model: 'm', prompt: 'a', stream: true })).text();
+    const finished = () => running.events.filter((event) => event.type === 'finished');
+    await expect.poll(finished).toHaveLength(3);
+    expect(finished()).toMatchObject(Array(3).fill({ outcome: 'ok', finishReason: 'length' }));
+    const metrics = await (await fetch(`${running.server.url}/metrics`)).text();
+    expect(metrics).toMatch(/vllm:request_success_total\{model_name="m",[^}]*finished_reason="length"\} 3/);
+  });
+
   it('list their models, and models of several pools go to theirs', async () => {
     const { running } = await plain();
     expect(await (await fetch(`${running.server.url}/v1/models`)).json()).toMatchObject({
       data: [{ id: 'm', max_model_len: 4096 }],
     });
   });
+
+  it.each([
+    [undefined, 'x-session-id'],
+    ['X-Conversation', 'x-conversation'],
+  ])(
+    'get all requests of a session, named by the header that the policy says (%s)',
+    async (named, header) => {
+      const all = await Promise.all(Array.from({ length: 4 }, () => new OpenAiServer().start()));
+      const config = OpenAiBackendConfig.parse({
+        type: 'openai',
+        name: 'pool',
+        health: false,
+        workers: all.map(({ url }) => ({ url })),
+        policy: { type: 'session-affinity', ...(named !== undefined && { header: named }) },
+      });
+      const running = await gatewayOver({ backend: createPoolBackend(config, { random: seededRandom(1) }) });
+      stops.push(...all.map((server) => () => server.stop()), () => running.close());
+      const serversOf = async (name: string, session: string) => {
+        const before = all.map(({ seen }) => seen.length);
+        for (let n = 0; n < 12; n++) {
+          const response = await running.post(path, body(), { headers: { [name]: session } });
+          expect(response.status).toBe(200);
+          await response.text();
+        }
+        return all.filter(({ seen }, index) => seen.length > before[index]!).length;
+      };
+      for (const session of ['a', 'b', 'c']) expect(await serversOf(header, session)).toBe(1);
+      const other = named === undefined ? 'x-conversation' : 'x-session-id';
+      expect(await serversOf(other, 'a')).toBeGreaterThan(1);
+    },
+  );
 
   it('are read no faster than the client reads', async () => {
     const server = new OpenAiServer({ tokens: 200_000 });

@@ -20,6 +20,8 @@ export interface ApiKey {
   readonly sha256: string;
   /** Default: all. */
   readonly models?: readonly string[];
+  /** Share of an embedded engine's tokens when it is saturated, relative to the other keys; default 1. */
+  readonly weight?: number;
   readonly limits?: Limits;
 }
 
@@ -35,12 +37,14 @@ const maxKeyLength = 4096;
 export class ApiKeys {
   readonly #byDigest = new Map<string, ApiKey>();
 
-  /** @throws {@link ServingError} `serving/bad-key` for a digest that is none, or one that occurs twice. */
+  /** @throws {@link ServingError} `serving/bad-key` for a digest that is none or occurs twice, or a weight that is no share. */
   constructor(keys: readonly ApiKey[]) {
     const ids = new Set<string>();
     for (const key of keys) {
       if (!/^[0-9a-f]{64}$/.test(key.sha256))
         throw badKey(key.id, 'expected 64 hexadecimal digits for sha256');
+      if (key.weight !== undefined && !(key.weight > 0 && Number.isFinite(key.weight)))
+        throw badKey(key.id, `expected a weight above 0, got ${key.weight}`);
       if (this.#byDigest.has(key.sha256) || ids.has(key.id))
         throw badKey(key.id, 'the key or its id occurs twice');
       ids.add(key.id);

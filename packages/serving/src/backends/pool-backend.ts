@@ -61,7 +61,7 @@ export abstract class PoolBackend implements ForwardingBackend {
     this.#models = options.models;
   }
 
-  /** All pools; the last one answers clients. */
+  /** All pools; the first one is chosen from by policy, the last one answers clients. */
   protected abstract get pools(): readonly [...WorkerPool[], WorkerPool];
 
   /** One try at a request; throws what no other try can change. */
@@ -71,7 +71,7 @@ export abstract class PoolBackend implements ForwardingBackend {
     const scope: RequestScope = {
       request,
       options,
-      hint: routingHint(request),
+      hint: routingHint(request, this.pools[0].sessionHeader),
       tried: { whole: new Set(), prefill: new Set(), decode: new Set() },
     };
     return this.withRetries(scope, (attempt) => this.attempt(scope, attempt));
@@ -163,8 +163,8 @@ export abstract class PoolBackend implements ForwardingBackend {
 }
 
 /** What policies look at; the prompt is read only if a policy wants it. */
-function routingHint({ body, header }: ForwardRequest): RoutingHint {
-  const session = header('x-session-id') ?? body.get('prompt_cache_key') ?? body.get('user');
+function routingHint({ body, header }: ForwardRequest, sessionHeader = 'x-session-id'): RoutingHint {
+  const session = header(sessionHeader) ?? body.get('prompt_cache_key') ?? body.get('user');
   return {
     get prompt() {
       return body.raw('messages') ?? body.raw('prompt') ?? '';

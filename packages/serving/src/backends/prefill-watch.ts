@@ -20,6 +20,7 @@ export class PrefillWatch {
   #failure: PrefillFailure | undefined;
   #onFailure: ((failure: PrefillFailure) => void) | undefined;
   #isLeft = false;
+  #isAnswered = false;
 
   constructor(leg: Leg) {
     this.#leg = leg;
@@ -35,7 +36,9 @@ export class PrefillWatch {
       }
       this.#leg.consume({
         data: () => true,
-        end: () => undefined,
+        end: () => {
+          this.#isAnswered = true;
+        },
         error: (error) => this.#fail(asServingError(error, this.#leg.worker.name)),
       });
     } catch (error) {
@@ -57,9 +60,23 @@ export class PrefillWatch {
     return this.#leg.worker;
   }
 
-  /** Whether the leg was answered in full. */
-  get isDone(): boolean {
-    return this.#leg.isDone;
+  /**
+   * The client has left: lets a leg end whose answer may be on its way, and cuts it off after a grace.
+   *
+   * @returns whether it was answered, so that its server holds KV blocks until somebody fetches them.
+   */
+  async outlast(graceSeconds: number, reason: unknown): Promise<boolean> {
+    let immediate: NodeJS.Immediate | undefined;
+    const timer = setTimeout(() => {
+      // Timers run before the sockets are read; immediates after.
+      immediate = setImmediate(() => this.abort(reason));
+    }, graceSeconds * 1000);
+    await this.#leg.settled;
+    clearTimeout(timer);
+    clearImmediate(immediate);
+    // The end of the answer is told in the same turn.
+    await new Promise(setImmediate);
+    return this.#isAnswered;
   }
 
   /** Tells of a failure, at once if it has happened; the result ends that. */

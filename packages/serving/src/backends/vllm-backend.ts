@@ -243,11 +243,17 @@ export class VllmBackend extends PoolBackend {
   #leave(scope: RequestScope, round: Round, leg?: Leg): never {
     const { reason } = scope.options.signal;
     const { params, watch } = round;
-    const isPinned = params !== undefined && (watch === undefined || watch.isDone);
-    if (isPinned) this.#outlive(this.#handBack(scope, round, leg));
-    else leg?.abort(reason);
-    watch?.abort(reason);
+    if (params === undefined) leg?.abort(reason);
+    else if (watch === undefined) this.#outlive(this.#handBack(scope, round, leg));
+    else this.#outlive(this.#leaveBoth(scope, round, watch, leg));
     throw reason;
+  }
+
+  /** Neither leg has answered: which of them may be cut depends on whether prefill still ends. */
+  async #leaveBoth(scope: RequestScope, round: Round, watch: PrefillWatch, leg?: Leg): Promise<void> {
+    const { reason } = scope.options.signal;
+    if (await watch.outlast(this.#prefillGraceSeconds, reason)) return this.#handBack(scope, round, leg);
+    leg?.abort(reason);
   }
 
   /** Delivers KV blocks that nobody wants, so that their server gets them back, and cancels there. */

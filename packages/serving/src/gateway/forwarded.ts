@@ -57,7 +57,7 @@ export async function answerForwarded(
       : await sendWhole(request, answer.source, sink, { context, signal: task.signal });
     used = result.usage;
     log.usage(result.usage);
-    log.finished(200, result.outcome, result.code);
+    log.finished(200, result.outcome, result.code, result.finishReason);
   } catch (error) {
     const cause: unknown = task.signal.aborted ? task.signal.reason : error;
     if (request.client.aborted) {
@@ -175,7 +175,8 @@ async function sendWhole(
     'x-request-id': request.requestId,
   });
   sink.end(bytes);
-  return { outcome: 'ok', ...(ended.value.usage && { usage: ended.value.usage }) };
+  const { usage, finishReason } = ended.value;
+  return { outcome: 'ok', ...(usage && { usage }), ...(finishReason !== undefined && { finishReason }) };
 }
 
 type Ended<T> = { readonly type: 'done'; readonly value: T } | { readonly type: 'aborted' };

@@ -149,7 +149,7 @@ async function generateHere<T extends CommonRequest & Record<string, unknown>>(
   refuseUnsupported(body);
   const model = await chooseModel(opened.backend, body.model);
   const requestId = c.get('requestId');
-  const generations = endpoint.generations(body, { requestId, model });
+  const generations = endpoint.generations(body, { requestId, model, tenant: opened.tenant });
   const head: AnswerHead = {
     id: `${endpoint.idPrefix}-${requestId}`,
     created: context.clock.unixSeconds(),

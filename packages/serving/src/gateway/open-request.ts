@@ -1,4 +1,6 @@
+import type { ApiKey } from '../auth/api-keys.js';
 import type { Lease } from '../auth/limiter.js';
+import type { GenerateRequest } from '../backend.js';
 import { badRequest, draining } from '../errors.js';
 import { requireJsonType } from '../http/read-body.js';
 import { JsonObject } from '../json/json-object.js';
@@ -14,12 +16,16 @@ export interface Incoming {
   readonly readBody: () => Promise<string>;
 }
 
+type Tenant = NonNullable<GenerateRequest['tenant']>;
+
 /** A request that was let in. */
 export interface OpenedRequest {
   readonly body: JsonObject;
   readonly backend: AnyBackend;
   readonly log: RequestLog;
   readonly lease: Lease;
+  /** The key it was let in with, as engines tell requests apart. */
+  readonly tenant: Tenant | undefined;
   /** Whether limits need the tokens of the answer. */
   readonly countsTokens: boolean;
 }
@@ -54,12 +60,17 @@ export async function openRequest(incoming: Incoming, context: GatewayContext): 
     const backend = await context.backends.choose(model);
     const promptTokens = visitor.countsTokens ? Math.ceil(text.length / charactersPerToken) : 0;
     const lease = visitor.admit(model ?? '', promptTokens);
-    return { body, backend, log, lease, countsTokens: visitor.countsTokens };
+    const tenant = visitor.key && tenantOf(visitor.key);
+    return { body, backend, log, lease, tenant, countsTokens: visitor.countsTokens };
   } catch (error) {
     if (!isAnnounced) announce('', false, 0);
     log.failed(error);
     throw error;
   }
+}
+
+function tenantOf({ id, weight }: ApiKey): Tenant {
+  return { id, ...(weight !== undefined && { weight }) };
 }
 
 function readModel(body: JsonObject): string | undefined {

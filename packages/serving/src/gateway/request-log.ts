@@ -2,9 +2,9 @@ import type { Usage } from '../backend.js';
 import type { Clock } from '../clock.js';
 import { ServingError } from '../errors.js';
 import { errorCode, isErrorAnswer } from '../http/error-frame.js';
-import type { GatewayEvent, GatewayObserver, RequestOutcome, WorkerRole } from '../observer.js';
+import type { GatewayObserver, RequestOutcome, WorkerRole } from '../observer.js';
 
-/** Tells an observer of one request, in the order that {@link GatewayEvent} promises. */
+/** Tells an observer of one request, in the order that `GatewayEvent` promises. */
 export class RequestLog {
   readonly requestId: string;
   readonly observer: GatewayObserver;
@@ -50,11 +50,17 @@ export class RequestLog {
     if (usage !== undefined) this.observer.observe({ type: 'usage', ...this.#head(), ...usage });
   }
 
-  finished(status: number, outcome: RequestOutcome, code?: string): void {
+  finished(status: number, outcome: RequestOutcome, code?: string, finishReason?: string): void {
     if (this.#isFinished) return;
     this.#isFinished = true;
-    const event: GatewayEvent = { type: 'finished', ...this.#head(), status, outcome };
-    this.observer.observe(code === undefined ? event : { ...event, code });
+    this.observer.observe({
+      type: 'finished',
+      ...this.#head(),
+      status,
+      outcome,
+      ...(code !== undefined && { code }),
+      ...(finishReason !== undefined && { finishReason }),
+    });
   }
 
   /** The request ended with an error before its head was sent. */

@@ -80,7 +80,7 @@ async function respond(
   if (model === undefined || !served.includes(model)) throw unknownModel(model ?? '', served);
 
   const requestId = c.get('requestId');
-  const generation = responseGeneration(body, { requestId, model });
+  const generation = responseGeneration(body, { requestId, model, tenant: opened.tenant });
   const created = context.clock.unixSeconds();
   const format = new ResponseFormat({ id: `resp_${requestId.replaceAll('-', '')}`, created, model }, body);
   const used: Backend = guardrail === undefined ? backend : guardedBackend(backend, guardrail);

@@ -3,6 +3,7 @@ import { upstreamError } from '../errors.js';
 import type { BodyConsumer, BodySource } from '../upstream/leg.js';
 import type { AnswerSink } from './answer-sink.js';
 import { errorCode, errorData } from './error-frame.js';
+import { findFinishReason } from './finish-reason.js';
 import { eventData, maxFrameBytes } from './sse-frames.js';
 import { lastUsage } from './usage.js';
 
@@ -11,6 +12,8 @@ export interface RelayResult {
   readonly outcome: 'ok' | 'failed';
   readonly code?: string;
   readonly usage?: Usage;
+  /** As the first choice that ended says; `unknown` for a word that is not OpenAI's. */
+  readonly finishReason?: string;
 }
 
 /** Options of {@link relayStream}. */
@@ -26,8 +29,6 @@ export interface RelayOptions {
 }
 
 const doneEvent = 'data: [DONE]\n\n';
-/** Quotation marks within JSON strings are escaped, so no text can look like this. */
-const finishPattern = /"finish_reason"\s*:\s*"/;
 const donePattern = /(?:^|\n)data: ?\[DONE\](?:\r?\n){1,2}$/;
 const lineFeed = 0x0a;
 const carriageReturn = 0x0d;
@@ -57,7 +58,7 @@ class StreamRelay implements BodyConsumer {
   /** Bytes of an event that has not ended. */
   #rest: Uint8Array[] = [];
   #restBytes = 0;
-  #isFinished = false;
+  #finishReason: string | undefined;
   #isOver = false;
   #errorCode: string | undefined;
   #usageText: string | undefined;
@@ -106,7 +107,7 @@ class StreamRelay implements BodyConsumer {
   /** Whole events. */
   #events(bytes: Uint8Array): boolean {
     const text = asLatin1(bytes);
-    if (!this.#isFinished && finishPattern.test(text)) this.#isFinished = true;
+    this.#finishReason ??= findFinishReason(text);
     if (text.includes('"error"')) this.#findError(bytes);
     let out: Uint8Array | string = bytes;
     if (text.includes('"usage"')) {
@@ -114,7 +115,7 @@ class StreamRelay implements BodyConsumer {
       if (this.#options.hideUsage) out = withoutUsageEvents(bytes);
     }
     if (!donePattern.test(text)) return out.length === 0 || this.#sink.write(out);
-    if (!this.#isFinished && this.#errorCode === undefined) {
+    if (this.#finishReason === undefined && this.#errorCode === undefined) {
       const end = typeof out === 'string' ? out.lastIndexOf('data:') : Buffer.from(out).lastIndexOf('data:');
       if (end > 0) this.#sink.write(out.slice(0, end));
       this.#source.abort(undefined);
@@ -141,7 +142,7 @@ class StreamRelay implements BodyConsumer {
     } else if (this.#errorCode !== undefined) {
       this.#sink.end(doneEvent);
       this.#finish();
-    } else if (this.#isFinished && rest === '' && this.#options.choices === 1) {
+    } else if (this.#finishReason !== undefined && rest === '' && this.#options.choices === 1) {
       this.#sink.end(doneEvent);
       this.#finish();
     } else {
@@ -166,6 +167,7 @@ class StreamRelay implements BodyConsumer {
       outcome: this.#errorCode === undefined ? 'ok' : 'failed',
       ...(this.#errorCode !== undefined && { code: this.#errorCode }),
       ...(usage !== undefined && { usage }),
+      ...(this.#finishReason !== undefined && { finishReason: this.#finishReason }),
     });
   }
 

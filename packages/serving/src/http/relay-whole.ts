@@ -1,6 +1,7 @@
 import type { Usage } from '../backend.js';
 import { upstreamError } from '../errors.js';
 import type { BodySource } from '../upstream/leg.js';
+import { findFinishReason } from './finish-reason.js';
 import { lastUsage } from './usage.js';
 
 const maxWholeBytes = 128 * 1024 * 1024;
@@ -9,6 +10,7 @@ const maxWholeBytes = 128 * 1024 * 1024;
 export interface WholeAnswer {
   readonly bytes: Buffer;
   readonly usage?: Usage;
+  readonly finishReason?: string;
 }
 
 /**
@@ -32,10 +34,15 @@ export function readWhole(source: BodySource): Promise<WholeAnswer> {
       },
       end() {
         const bytes = chunks.length === 1 ? asBuffer(chunks[0]!) : Buffer.concat(chunks);
-        // The usage stands at the end, behind the text.
+        // Usage and finish reason stand at the end, behind the text.
         const tail = bytes.subarray(Math.max(0, bytes.byteLength - 4096)).toString('latin1');
         const usage = lastUsage(tail);
-        resolve({ bytes, ...(usage !== undefined && { usage }) });
+        const finishReason = findFinishReason(tail);
+        resolve({
+          bytes,
+          ...(usage !== undefined && { usage }),
+          ...(finishReason !== undefined && { finishReason }),
+        });
       },
       error: reject,
     });

@@ -19,6 +19,7 @@ export interface EndedRequest extends TrackedRequest {
   readonly status: number;
   readonly outcome: RequestOutcome;
   readonly code: string | undefined;
+  readonly finishReason: string | undefined;
   /** Arrival to first byte. */
   readonly ttftUs: number | undefined;
   /** Mean time between tokens after the first; undefined for fewer than two tokens, or an answer in one piece. */
@@ -81,6 +82,7 @@ function ended(request: TrackedRequest, event: Extract<GatewayEvent, { type: 'fi
     status: event.status,
     outcome: event.outcome,
     code: event.code,
+    finishReason: event.finishReason,
     ttftUs: firstByteUs === undefined ? undefined : Math.max(0, firstByteUs - received.atUs),
     tpotUs: hasTokens ? Math.max(0, event.atUs - firstByteUs) / (tokens - 1) : undefined,
   };

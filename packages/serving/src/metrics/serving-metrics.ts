@@ -208,7 +208,7 @@ export class ServingMetrics implements GatewayObserver {
     }
     if (outcome !== 'ok') return;
     if (!this.#localBackends.has(request.routed.at(-1)?.backend ?? '')) {
-      this.#success.inc({ ...labels, finished_reason: 'unknown' });
+      this.#success.inc({ ...labels, finished_reason: request.finishReason ?? 'unknown' });
     }
     this.#latency.observe(labels, (request.endedUs - received.atUs) / 1e6);
     if (request.ttftUs !== undefined) this.#firstToken.observe(labels, request.ttftUs / 1e6);

@@ -10,6 +10,7 @@ export const requestLimits = {
   maxMessages: 4096,
 } as const;
 
+const maxPriority = 2 ** 31 - 1;
 const maxSeed = Number.MAX_SAFE_INTEGER;
 
 /** Fields that chat and text completions share. Loose: unknown fields pass. */
@@ -54,6 +55,12 @@ export const commonFields = {
     ])
     .nullish()
     .describe('The text ends before the first of these'),
+  priority: z
+    .int()
+    .min(-maxPriority)
+    .max(maxPriority)
+    .nullish()
+    .describe('Requests with a lower value are served first; default 0'),
   ignore_eos: z.boolean().nullish().describe('Go on past the end-of-text token'),
 } as const;
 
@@ -69,5 +76,6 @@ export interface CommonRequest {
   readonly n?: number | null | undefined;
   readonly seed?: number | null | undefined;
   readonly stop?: string | readonly string[] | null | undefined;
+  readonly priority?: number | null | undefined;
   readonly ignore_eos?: boolean | null | undefined;
 }

@@ -1,8 +1,8 @@
 import { z } from '@hono/zod-openapi';
 import type { ChatMessage, GenerateRequest } from '../backend.js';
 import { badRequest } from '../errors.js';
-import { requestLimits } from './common-request.js';
-import type { RequestContext } from './to-generate.js';
+import { commonFields, requestLimits } from './common-request.js';
+import { type RequestContext, scheduling } from './to-generate.js';
 
 const TextPart = z.looseObject({
   type: z.enum(['input_text', 'output_text', 'text']),
@@ -31,6 +31,7 @@ export const ResponseRequest = z
     temperature: z.number().min(0).max(2).nullish(),
     top_p: z.number().gt(0).max(1).nullish(),
     stream: z.boolean().nullish(),
+    priority: commonFields.priority,
     metadata: z.record(z.string(), z.string()).nullish(),
     user: z.string().nullish(),
   })
@@ -103,6 +104,7 @@ export function responseGeneration(body: ResponseRequest, context: RequestContex
       ...(typeof body.top_p === 'number' && { topP: body.top_p }),
     },
     stop: [],
+    ...scheduling(body, context),
     ...(typeof body.max_output_tokens === 'number' && { maxTokens: body.max_output_tokens }),
   };
 }

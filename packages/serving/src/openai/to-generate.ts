@@ -8,6 +8,20 @@ import type { CompletionRequest } from './completion-request.js';
 export interface RequestContext {
   readonly requestId: string;
   readonly model: string;
+  /** Whose request it is. */
+  readonly tenant?: GenerateRequest['tenant'] | undefined;
+}
+
+/** What every generation of one HTTP request carries: its sender and its urgency. */
+export function scheduling(
+  { priority }: { readonly priority?: number | null | undefined },
+  { tenant }: RequestContext,
+): Pick<GenerateRequest, 'tenant' | 'priority'> {
+  return {
+    ...(tenant !== undefined && { tenant }),
+    // Lower is earlier for clients, as vLLM has it; for engines higher is. No negative zero.
+    ...(typeof priority === 'number' && { priority: 0 - priority }),
+  };
 }
 
 /** The generations that a chat request asks for, one per choice. */
@@ -88,6 +102,7 @@ function generations(
         ...(rest.logprobs !== undefined && { logprobs: rest.logprobs }),
         ...(rest.echo && { echo: true }),
         ...(body.ignore_eos === true && { ignoreEos: true }),
+        ...scheduling(body, context),
       });
     }
   }

@@ -42,13 +42,21 @@ export function cacheAware(options: CacheAwareOptions = {}): Policy {
   };
 }
 
+/** Options of {@link sessionAffinity}. */
+export interface SessionAffinityOptions extends LoadGuard {
+  /** Header that names the session; default `x-session-id`. */
+  readonly header?: string;
+}
+
 /**
  * The same worker for all requests of a session, by rendezvous hashing: when a worker comes or goes, only the sessions
  * it gains or loses move. Gives way to the session's next choice while a worker has too much to do; requests without
  * a session are spread by `otherwise`.
  */
-export function sessionAffinity(otherwise: Policy, guard: LoadGuard = {}): Policy {
+export function sessionAffinity(otherwise: Policy, options: SessionAffinityOptions = {}): Policy {
+  const { header, ...guard } = options;
   return {
+    ...(header !== undefined && { sessionHeader: header.toLowerCase() }),
     choose(candidates, hint) {
       const { session } = hint;
       if (session === undefined) return otherwise.choose(candidates, hint);

@@ -15,6 +15,8 @@ export interface RoutingHint {
 
 /** Chooses one of several servers. Stateless ones may be shared; others belong to one pool. */
 export interface Policy {
+  /** Header that names the session; default `x-session-id`. */
+  readonly sessionHeader?: string;
   /**
    * @param candidates - the workers that may be used now, at least one.
    */

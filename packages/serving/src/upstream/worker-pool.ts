@@ -59,6 +59,11 @@ export class WorkerPool {
     }
   }
 
+  /** Header that names a request's session. */
+  get sessionHeader(): string | undefined {
+    return this.#policy.sessionHeader;
+  }
+
   /**
    * A worker for a request, one that has not been tried for it if there is one.
    *

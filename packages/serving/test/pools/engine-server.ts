@@ -45,6 +45,8 @@ export abstract class EngineServer {
   /** Breaches of the protocol; a test fails if there are any. */
   readonly violations: string[] = [];
   running = 0;
+  /** When it last sent the end of an answer that fails, as `performance.now()` has it. */
+  failedAtMs = 0;
   /** Called when a request was read, and when it was admitted; what it returns is waited for. */
   gate: (point: 'arrived' | 'admitted', closed: AbortSignal) => Promise<void> | undefined = () => undefined;
   readonly options: EngineOptions;
@@ -124,6 +126,11 @@ export abstract class EngineServer {
     this.fail(response, 400, violation);
   }
 
+  protected reset(response: ServerResponse): void {
+    this.failedAtMs = performance.now();
+    response.destroy();
+  }
+
   protected fail(response: ServerResponse, status: number, message: string): void {
     const type = status < 500 ? 'BadRequestError' : 'InternalServerError';
     const error = { message, type, param: null, code: status };
@@ -132,6 +139,7 @@ export abstract class EngineServer {
       'content-type': 'application/json',
       ...(status === 429 || status === 503 ? { 'retry-after': '1' } : {}),
     });
+    this.failedAtMs = performance.now();
     response.end(JSON.stringify(body));
   }
 
@@ -168,8 +176,7 @@ export abstract class EngineServer {
         response.writeHead(200, { 'content-type': 'application/json' });
         response.write('{"id":"x","choices":[');
         await this.pause(closed, 1);
-        response.destroy();
-        return;
+        return this.reset(response);
       }
       const finish = { logprobs: null, finish_reason: 'length', stop_reason: null };
       const answer = indexes.map((index) =>
@@ -201,14 +208,12 @@ export abstract class EngineServer {
     for (let token = 0; token < count; token++) {
       await this.pause(closed, 1);
       if (closed.aborted) return;
-      if (fault === 'reset-mid-stream' && token === 1) {
-        response.destroy();
-        return;
-      }
+      if (fault === 'reset-mid-stream' && token === 1) return this.reset(response);
       if (token === 2) await this.write(response, ': keep-alive\n\n');
       for (const index of indexes) await chunk(index, tokenText(token), null);
     }
     if (fault === 'no-finish') {
+      this.failedAtMs = performance.now();
       response.end();
       return;
     }

@@ -31,9 +31,11 @@ class Transfers {
 }
 
 class Prefill extends EngineServer {
-  fault: () => Fault | undefined = () => undefined;
+  fault: (index: number) => Fault | undefined = () => undefined;
   readonly #transfers: Transfers;
   readonly #legacy: boolean;
+  readonly #ids = new Set<string>();
+  #count = 0;
 
   constructor(transfers: Transfers, options: EngineOptions, legacy: boolean) {
     super(options);
@@ -43,6 +45,8 @@ class Prefill extends EngineServer {
 
   protected async answer(seen: Seen, response: ServerResponse, closed: AbortSignal): Promise<void> {
     const id = String(seen.headers['x-request-id']);
+    if (this.#ids.has(id)) return this.reject(response, `the request id ${id} was used twice`);
+    this.#ids.add(id);
     const params = JSON.stringify(seen.body['kv_transfer_params']);
     const transfer = this.#legacy ? '' : `,"transfer_id":"xfer-${id}"`;
     if (params !== `{"do_remote_decode":true,"do_remote_prefill":false${transfer}}`) {
@@ -54,9 +58,14 @@ class Prefill extends EngineServer {
     if (!/^\d+$/.test(String(seen.headers['x-data-parallel-rank']))) {
       return this.reject(response, 'no X-data-parallel-rank on the prefill leg');
     }
+    const fault = this.fault(this.#count++);
     await this.pause(closed, 3);
+    // An abort before the answer frees the blocks.
     if (closed.aborted) return;
-    if (this.fault() === 'error-500') return this.fail(response, 500, 'prefill broke');
+    if (fault === 'reset') return this.reset(response);
+    if (fault === 'error-500') return this.fail(response, 500, 'prefill broke');
+    if (fault === 'error-400') return this.fail(response, 400, 'the prompt is too long');
+    if (fault === 'overloaded') return this.fail(response, 503, 'prefill is busy');
     await this.#transfers.offer(id);
     response.writeHead(200, { 'content-type': 'application/json' });
     response.end('{"choices":[],"kv_transfer_params":null}');
@@ -64,6 +73,8 @@ class Prefill extends EngineServer {
 }
 
 class Decode extends EngineServer {
+  fault: (index: number) => Fault | undefined = () => undefined;
+  #count = 0;
   readonly #transfers: Transfers;
   readonly #wanted: (id: string) => object;
 
@@ -80,9 +91,14 @@ class Decode extends EngineServer {
     if (JSON.stringify(exact['kv_transfer_params']) !== JSON.stringify(wanted)) {
       return this.reject(response, `kv_transfer_params of the decode leg are ${seen.text}`);
     }
+    const fault = this.fault(this.#count++);
     await this.#transfers.pull(id, closed);
     if (closed.aborted) return;
-    await this.generate(seen, response, closed);
+    // The blocks have been fetched: what fails from here on pins none.
+    if (fault === 'reset') return this.reset(response);
+    if (fault === 'error-500') return this.fail(response, 500, 'decode broke');
+    if (fault === 'error-400') return this.fail(response, 400, 'decode refuses');
+    await this.generate(seen, response, closed, fault);
   }
 }
 
@@ -145,6 +161,10 @@ export class MooncakePair {
   /** Transfers that one side waits for. */
   get openTransfers(): number {
     return this.#transfers.offered.size + this.#transfers.waiting.size;
+  }
+
+  get running(): number {
+    return this.prefill.running + this.decode.running;
   }
 
   get violations(): readonly string[] {

@@ -11,10 +11,7 @@ export class OpenAiServer extends EngineServer {
     const fault = this.fault(this.#count++, seen);
     await this.pause(closed, 1);
     if (closed.aborted) return;
-    if (fault === 'reset') {
-      response.destroy();
-      return;
-    }
+    if (fault === 'reset') return this.reset(response);
     if (fault === 'error-500') return this.fail(response, 500, 'the engine broke');
     if (fault === 'overloaded') return this.fail(response, 429, 'too many requests');
     if (fault === 'error-400') return this.fail(response, 400, 'temperature must be non-negative');

@@ -77,10 +77,7 @@ class SglangServer extends EngineServer {
       if (this.#leg === 'prefill') this.ranks.push(Number(BigInt(room) % 4n));
     }
     const fault = this.fault(this.#count++);
-    if (fault === 'reset') {
-      response.destroy();
-      return;
-    }
+    if (fault === 'reset') return this.reset(response);
     if (fault === 'error-500') return this.fail(response, 500, `${this.#leg} broke`);
     if (fault === 'error-400') return this.fail(response, 400, 'temperature must be non-negative');
     const entered = rooms.map((name) => this.#bootstrap.enter(name, this.#leg, seen.text));

@@ -62,10 +62,7 @@ class PrefillServer extends EngineServer {
     await this.pause(closed, 3);
     // An abort before the answer frees the blocks.
     if (closed.aborted) return;
-    if (fault === 'reset') {
-      response.destroy();
-      return;
-    }
+    if (fault === 'reset') return this.reset(response);
     if (fault === 'error-500') return this.fail(response, 500, 'prefill broke');
     if (fault === 'error-400') return this.fail(response, 400, 'the prompt is too long');
     if (fault === 'overloaded') return this.fail(response, 503, 'prefill is busy');
@@ -125,10 +122,7 @@ class DecodeServer extends EngineServer {
       return this.reject(response, `the body is not the client's: ${text}`);
     }
     const fault = this.fault(this.#count++);
-    if (fault === 'reset') {
-      response.destroy();
-      return;
-    }
+    if (fault === 'reset') return this.reset(response);
     if (fault === 'error-500') return this.fail(response, 500, 'decode broke');
     if (fault === 'error-400') return this.fail(response, 400, 'decode refuses');
     await this.gate('admitted', closed);

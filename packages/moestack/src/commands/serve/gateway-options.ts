@@ -5,6 +5,7 @@ import type { AccessLogEntry, ApiKey, GatewayOptions, ServeConfig } from '@moest
 import { CliError } from '../../errors.js';
 import type { Reporter } from '../../reporter.js';
 import { defined } from './effective-config.js';
+import { guardrailOf } from './guardrail-policy.js';
 
 /** Options of a gateway, and what to close after it. */
 export interface PreparedGateway {
@@ -22,7 +23,7 @@ export async function gatewayOptions(config: ServeConfig, reporter: Reporter): P
       ...(listen?.maxBodyBytes !== undefined && { maxBodyBytes: listen.maxBodyBytes }),
       ...(auth !== undefined && { keys: auth.keys.map((key) => withoutUndefined(key)) }),
       ...(limits !== undefined && { limits: defined(limits) }),
-      ...(guardrail !== undefined && { guardrail: await createGuardrail(guardrail) }),
+      ...(guardrail !== undefined && { guardrail: await guardrailOf(guardrail) }),
       ...(slo !== undefined && { slo: defined(slo) }),
       dashboard: dashboard && (adminKeySha256 === undefined ? true : { adminKeySha256 }),
       ...(log.write !== undefined && { accessLog: log.write }),
@@ -90,11 +91,6 @@ async function openAccessLog(target: boolean | string | undefined, reporter: Rep
     },
     close: () => new Promise((resolve) => (isBroken ? resolve() : stream.end(() => resolve()))),
   };
-}
-
-async function createGuardrail(policy: { name: string }) {
-  const { createGuardrail: create } = await import('@moestack/detect/guardrail');
-  return create(policy);
 }
 
 async function createSpans() {
