@@ -190,6 +190,7 @@ export class TensorExchange {
     await this.active?.wait(options);
   }
 
+  /** Frees what belongs to the communicator, which stays open. */
   close(): void {
     this.gather.close();
     this.reduce.close();

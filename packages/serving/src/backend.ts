@@ -157,5 +157,6 @@ export interface BackendBase {
  */
 export interface Backend extends BackendBase {
   models(): Promise<readonly ModelCard[]>;
+  /** Answers one request as a stream of events; ends it when the signal fires. */
   generate(request: GenerateRequest, options: { signal: AbortSignal }): AsyncIterable<BackendEvent>;
 }

@@ -106,6 +106,7 @@ export type GatewayEvent =
  * prompts or answers. `observe` must not throw and should return quickly; it runs between the bytes of answers.
  */
 export interface GatewayObserver {
+  /** Takes one event; must not throw. */
   observe(event: GatewayEvent): void;
 }
 

@@ -11,6 +11,7 @@ export interface GuardrailOutcome {
 export interface GatewayGuardrail {
   /** Whether no text can be changed by it: then streams are not held back. */
   readonly onlyAnnotates: boolean;
+  /** Judges a prompt (`INPUT`) or an answer (`OUTPUT`). */
   check(text: string, source: 'INPUT' | 'OUTPUT'): GuardrailOutcome | Promise<GuardrailOutcome>;
 }
 

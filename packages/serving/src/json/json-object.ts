@@ -58,6 +58,7 @@ export class JsonObject {
     return Object.hasOwn(this.#value, name) ? this.#value[name] : undefined;
   }
 
+  /** Whether the object has a member of this name. */
   has(name: string): boolean {
     return Object.hasOwn(this.#value, name);
   }

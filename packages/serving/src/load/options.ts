@@ -42,7 +42,9 @@ export interface LoadOptions extends TraceScale {
   readonly seed?: number;
   /** Keep a row for every request in the report. Default false. */
   readonly keepRows?: boolean;
+  /** Called as requests start and end. */
   readonly onProgress?: (progress: LoadProgress) => void;
+  /** Called with the row of each request that ended. */
   readonly onRequest?: (row: LoadRequestRow) => void;
   /** Ends the test: running requests are aborted, and the report is of what ended before. */
   readonly signal?: AbortSignal;

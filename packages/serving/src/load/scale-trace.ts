@@ -5,7 +5,7 @@ import type { LoadTrace, TraceRequest, TraceScale } from './trace.js';
  * Fits a trace to a machine: faster or slower arrivals, shorter prompts and answers. Shared prefixes shrink with the
  * prompts.
  *
- * @throws {@link ServingError} `serving/bad-options`.
+ * @throws `ServingError` `serving/bad-options`.
  *
  * @example
  * ```ts

@@ -13,7 +13,7 @@ const MAX_TIME_US = Number.MAX_SAFE_INTEGER;
 /**
  * Reads a trace in the format that its first line shows: JSON objects are Mooncake's, anything else is a CSV of Azure's.
  *
- * @throws {@link ServingError} `serving/bad-trace` naming the line.
+ * @throws `ServingError` `serving/bad-trace` naming the line.
  */
 export function parseTrace(name: string, bytes: Uint8Array, limits: TraceLimits = {}): LoadTrace {
   let at = 0;
@@ -25,7 +25,7 @@ export function parseTrace(name: string, bytes: Uint8Array, limits: TraceLimits 
  * Reads a trace of the Mooncake project: one JSON object a line with `timestamp` (ms), `input_length`, `output_length`
  * and `hash_ids`, one for each 512 tokens of prompt.
  *
- * @throws {@link ServingError} `serving/bad-trace` naming the line.
+ * @throws `ServingError` `serving/bad-trace` naming the line.
  */
 export function parseMooncakeTrace(name: string, bytes: Uint8Array, limits: TraceLimits = {}): LoadTrace {
   const requests = readLines(bytes, limits, 0, (line, at) => {
@@ -48,7 +48,7 @@ export function parseMooncakeTrace(name: string, bytes: Uint8Array, limits: Trac
  * Reads a CSV of the Azure LLM inference traces: `TIMESTAMP,ContextTokens,GeneratedTokens` as published, or
  * `arrival_us,input_tokens,output_tokens`.
  *
- * @throws {@link ServingError} `serving/bad-trace` naming the line.
+ * @throws `ServingError` `serving/bad-trace` naming the line.
  */
 export function parseAzureTrace(name: string, bytes: Uint8Array, limits: TraceLimits = {}): LoadTrace {
   let isPublished = false;

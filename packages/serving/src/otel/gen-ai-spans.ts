@@ -78,6 +78,7 @@ export class GenAiSpans implements GatewayObserver {
     return `00-${traceId}-${spanId}-${traceFlags.toString(16).padStart(2, '0')}`;
   }
 
+  /** Opens, annotates or ends the span that the event belongs to. */
   observe(event: GatewayEvent): void {
     if (event.type === 'breaker' || event.type === 'health') return;
     if (event.type === 'received') {

@@ -18,6 +18,8 @@ export interface Policy {
   /** Header that names the session; default `x-session-id`. */
   readonly sessionHeader?: string;
   /**
+   * The worker that shall take a request.
+   *
    * @param candidates - the workers that may be used now, at least one.
    */
   choose<T extends Candidate>(candidates: readonly T[], hint: RoutingHint): T;

@@ -6,7 +6,9 @@ import type { Worker } from './worker.js';
 export interface BodyConsumer {
   /** @returns false = send no more until `resume()` of the source. */
   data(chunk: Uint8Array): boolean;
+  /** The body is whole. */
   end(): void;
+  /** The body broke off. */
   error(error: unknown): void;
 }
 
@@ -14,6 +16,7 @@ export interface BodyConsumer {
 export interface BodySource {
   /** Once; what has arrived comes at once. */
   consume(consumer: BodyConsumer): void;
+  /** Goes on after a consumer asked for a pause. */
   resume(): void;
   /** Nobody wants the rest. The consumer hears no more. */
   abort(reason: unknown): void;

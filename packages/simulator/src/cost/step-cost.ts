@@ -46,7 +46,9 @@ export interface StepCost {
 export interface StepCostModel {
   /** Tokens that a decode step yields for a sequence: above 1 with multi-token prediction. */
   readonly tokensPerStep: number;
+  /** Prices one prefill step. */
   prefillStep(load: PrefillLoad): StepCost;
+  /** Prices one decode step. */
   decodeStep(load: DecodeLoad): StepCost;
   /**
    * Seconds of {@link StepCostModel.prefillStep} without an object: for hot loops. Where ranks differ, the load is the busiest rank's and `meanTokens`

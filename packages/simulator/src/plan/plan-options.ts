@@ -55,6 +55,7 @@ export interface PlanOptions extends z.input<typeof PlanRequest> {
   readonly simulatedRequests?: number;
   /** Seed of the simulations; default 1. */
   readonly seed?: number;
+  /** Called as layouts are priced and candidates simulated. */
   readonly onProgress?: (progress: PlanProgress) => void;
   readonly signal?: AbortSignal;
 }

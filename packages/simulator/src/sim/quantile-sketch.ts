@@ -15,6 +15,7 @@ export class QuantileSketch {
   #minimum = Number.POSITIVE_INFINITY;
   #maximum = 0;
 
+  /** Takes in one value. */
   add(value: number): void {
     this.#count++;
     this.#sum += value;
@@ -28,14 +29,17 @@ export class QuantileSketch {
     this.#counts[Math.max(0, bucket)]! += 1;
   }
 
+  /** Values taken in. */
   get count(): number {
     return this.#count;
   }
 
+  /** Their mean. */
   get mean(): number {
     return this.#count === 0 ? 0 : this.#sum / this.#count;
   }
 
+  /** The largest of them. */
   get maximum(): number {
     return this.#maximum;
   }

@@ -36,6 +36,7 @@ export interface SimulateOptions {
   /** Plan every decode step by itself instead of fusing equal ones: slow, and the same but for rounding. Default false. */
   singleSteps?: boolean;
   signal?: AbortSignal;
+  /** Called now and then while events are worked off. */
   onProgress?: (progress: { arrived: number; finished: number; timeSeconds: number }) => void;
 }
 

@@ -14,6 +14,7 @@ export class PrefixCache {
     this.#capacity = capacity;
   }
 
+  /** Blocks held now. */
   get size(): number {
     return this.#resident.size;
   }
