@@ -68,7 +68,7 @@ describe('the dashboard of the embedded engine', () => {
     expect(hello).toMatchObject({
       model: 'tiny-moe',
       models: ['tiny-moe'],
-      contextTokens: 256,
+      contextTokens: 512,
       backend: 'embedded',
       slo: { ttftMs: 60_000, tpotMs: null },
       needsKey: false,

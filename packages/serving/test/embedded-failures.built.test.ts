@@ -66,7 +66,7 @@ describe('a model that cannot be served', () => {
   it('refuses options that no model allows', async () => {
     for (const options of [
       { maxBatch: 0 },
-      { contextTokens: 257 },
+      { contextTokens: 513 },
       { kvBlocks: 3 },
       { maxWaiting: Number.NaN },
     ]) {

@@ -65,8 +65,15 @@ async function complete(backend: EmbeddedBackend, prompt: string, temperature = 
   return text;
 }
 
-function all(backend: EmbeddedBackend, onText?: () => void): Promise<string[]> {
-  return Promise.all(prompts.map((prompt, i) => complete(backend, prompt, i % 2 === 0 ? 0 : 0.8, onText)));
+/**
+ * The greedy texts of six requests, the other three of which are sampled. All must have their tokens; only greedy ones are
+ * compared word for word, since what is computed anew may differ in the last bits of a probability, which a draw can show.
+ */
+async function all(backend: EmbeddedBackend, onText?: () => void): Promise<string[]> {
+  const texts = await Promise.all(
+    prompts.map((prompt, i) => complete(backend, prompt, i % 2 === 0 ? 0 : 0.8, onText)),
+  );
+  return texts.filter((_, i) => i % 2 === 0);
 }
 
 /** Ends a rank's thread once so many pieces of text have come. */
