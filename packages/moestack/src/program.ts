@@ -96,6 +96,10 @@ function createProgram(environment: CliEnvironment, reporter: Reporter, signal: 
       '--host <host>',
       'address to listen on, default 127.0.0.1; 0.0.0.0 opens the server to the network',
     )
+    .option(
+      '--allowed-host <name...>',
+      'names besides localhost that requests may give in Host, such as that of a proxy in front',
+    )
     .option('--port <port>', 'port to listen on, default 8000; 0 takes a free one', integer(0, 65_535))
     .option('--max-batch <n>', 'sequences that decode together (default: 64)', integer(1, 4096))
     .option(

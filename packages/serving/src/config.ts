@@ -270,6 +270,11 @@ export const ServeConfig = z.strictObject({
     .strictObject({
       host: z.string().min(1).optional().describe('Default 127.0.0.1'),
       port: z.int().min(0).max(65_535).optional().describe('Default 8000'),
+      allowedHosts: z
+        .array(z.string().min(1).max(253))
+        .max(100)
+        .optional()
+        .describe('Names besides localhost that Host may have on a loopback address, as behind a proxy'),
       maxBodyBytes: z.int().min(1).optional().describe('Default 8 MiB'),
       drainSeconds: z.number().min(0).optional().describe('Default 30'),
     })

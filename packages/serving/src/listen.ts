@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { ServingError } from './errors.js';
 import type { Gateway } from './gateway/gateway.js';
+import { isHostAllowed, isLoopback, refuseHost } from './http/host-check.js';
 
 const defaultHost = '127.0.0.1';
 const defaultPort = 8000;
@@ -17,6 +18,11 @@ export interface ListenOptions {
   readonly headSeconds?: number;
   /** Time for a client to send a whole request; default 60. */
   readonly requestSeconds?: number;
+  /**
+   * Names besides loopback ones that `Host` may have while the server listens on a loopback address, such as that of a proxy
+   * which passes the header on. Others get 403: a page could reach the server by a name that it lets resolve to 127.0.0.1.
+   */
+  readonly allowedHosts?: readonly string[];
 }
 
 /** A server that listens. */
@@ -56,7 +62,9 @@ export async function listen(gateway: Gateway, options: ListenOptions = {}): Pro
 
 /** A client that takes longer to send a request is cut off; connections that wait for the next one, after 65 s. */
 function createGatewayServer(gateway: Gateway, options: ListenOptions): Server {
-  const { headSeconds = 10, requestSeconds = 60 } = options;
+  const { host = defaultHost, headSeconds = 10, requestSeconds = 60, allowedHosts = [] } = options;
+  const allowed = new Set(allowedHosts.map((name) => name.toLowerCase()));
+  const checksHost = isLoopback(host);
   const fetchListener = getRequestListener((request, env) => gateway.fetch(request, env), {
     overrideGlobalObjects: false,
   });
@@ -69,7 +77,9 @@ function createGatewayServer(gateway: Gateway, options: ListenOptions): Server {
       noDelay: true,
     },
     (request: IncomingMessage, response: ServerResponse) => {
-      if (!gateway.handle(request, response)) void fetchListener(request, response);
+      response.setHeader('x-content-type-options', 'nosniff');
+      if (checksHost && !isHostAllowed(request.headers.host, allowed)) refuseHost(request, response);
+      else if (!gateway.handle(request, response)) void fetchListener(request, response);
     },
   );
   return server;

@@ -10,9 +10,19 @@ export async function effectiveConfig(options: ServeOptions): Promise<ServeConfi
     options.config === undefined
       ? { schemaVersion: 1, backends: [{ type: 'embedded' }] }
       : await readConfig(options.config);
-  const { host, port, maxBodyBytes, drainSeconds, sloTtftMs, sloTpotMs, accessLog, dashboard, adminKeyEnv } =
-    options;
-  const listen = { ...base.listen, ...defined({ host, port, maxBodyBytes, drainSeconds }) };
+  const {
+    host,
+    port,
+    allowedHost: allowedHosts,
+    maxBodyBytes,
+    drainSeconds,
+    sloTtftMs,
+    sloTpotMs,
+    accessLog,
+    dashboard,
+    adminKeyEnv,
+  } = options;
+  const listen = { ...base.listen, ...defined({ host, port, allowedHosts, maxBodyBytes, drainSeconds }) };
   const slo = {
     ...base.slo,
     ...defined({

@@ -5,6 +5,7 @@ export interface ServeOptions {
   readonly model?: string;
   readonly name?: string;
   readonly host?: string;
+  readonly allowedHost?: string[];
   readonly port?: number;
   readonly maxBatch?: number;
   readonly maxWaiting?: number;

@@ -36,7 +36,11 @@ export async function serve(options: ServeOptions, reporter: Reporter, signal: A
   );
   try {
     const gateway = serving.createGateway({ ...gate.options, backend: backends });
-    const server = await serving.listen(gateway, { host, port });
+    const server = await serving.listen(gateway, {
+      host,
+      port,
+      allowedHosts: config.listen?.allowedHosts ?? [],
+    });
     tellStart(config, server, reporter);
     for (const [index, backend] of backends.entries()) {
       await tellBackend(config.backends[index]!, backend, server.url, reporter);

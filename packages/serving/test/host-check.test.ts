@@ -1,0 +1,77 @@
+import { request } from 'node:http';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { isHostAllowed, isLoopback } from '../src/http/host-check.js';
+import { createGateway, type Listening, listen } from '../src/index.js';
+import { EchoBackend } from './echo-backend.js';
+
+let server: Listening;
+beforeAll(async () => {
+  server = await listen(createGateway({ backend: new EchoBackend() }), {
+    port: 0,
+    allowedHosts: ['models.example.org'],
+  });
+});
+afterAll(() => server.close({ drainSeconds: 1 }));
+
+function get(host: string): Promise<{ status: number | undefined; body: string; nosniff: unknown }> {
+  return new Promise((resolve, reject) => {
+    request({ host: '127.0.0.1', port: server.port, path: '/v1/models', headers: { host } }, (response) => {
+      let body = '';
+      response.setEncoding('utf8');
+      response.on('data', (text: string) => {
+        body += text;
+      });
+      response.on('end', () =>
+        resolve({ status: response.statusCode, body, nosniff: response.headers['x-content-type-options'] }),
+      );
+    })
+      .on('error', reject)
+      .end();
+  });
+}
+
+describe('a server on a loopback address', () => {
+  it.each([
+    'localhost',
+    'LOCALHOST:8000',
+    '127.0.0.1',
+    '127.0.0.53:80',
+    '[::1]:8000',
+    'a.localhost',
+    'models.example.org:443',
+  ])('answers requests to %s', async (host) => {
+    expect(await get(host)).toMatchObject({ status: 200, nosniff: 'nosniff' });
+  });
+
+  it.each([
+    'evil.example',
+    'localhost.evil.example',
+    '127.0.0.1.evil.example:8000',
+    'models.example.org.evil',
+  ])('refuses requests to %s, as a page with a name of its own sends them', async (host) => {
+    const { status, body } = await get(host);
+    expect(status).toBe(403);
+    expect(JSON.parse(body)).toMatchObject({
+      error: { code: 'host_not_allowed', type: 'invalid_request_error' },
+    });
+  });
+});
+
+describe('isHostAllowed', () => {
+  it('lets no name through that only contains a loopback one', () => {
+    fc.assert(
+      fc.property(fc.domain(), (name) => {
+        fc.pre(!name.endsWith('localhost'));
+        for (const host of [name, `localhost.${name}`, `127.0.0.1.${name}:80`])
+          expect(isHostAllowed(host, new Set())).toBe(false);
+      }),
+      { seed: 1 },
+    );
+  });
+
+  it('knows loopback addresses', () => {
+    expect(['127.0.0.1', '::1', 'localhost', '127.1.2.3'].every(isLoopback)).toBe(true);
+    expect(['0.0.0.0', '::', '10.0.0.1', 'example.org'].some(isLoopback)).toBe(false);
+  });
+});
