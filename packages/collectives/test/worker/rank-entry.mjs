@@ -45,7 +45,11 @@ const scenarios = {
   async killed() {
     const plan = comm.plan({ op: 'allReduce', dtype: 'f32', count: 1000 });
     plan.run();
-    if (comm.rank === victim) return await die();
+    if (comm.rank === victim) {
+      // Others may still be about to leave the run that just worked.
+      sleepSync(200);
+      return await die();
+    }
     const result = await outcome(() => {
       if (!blocking) {
         plan.start();
