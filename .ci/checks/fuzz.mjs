@@ -1,6 +1,6 @@
 // Runs every parser's fuzzer for a while (default 60 s each): `pnpm run fuzz [SECONDS]`. Every rejection must be a
 // MoestackError and the heap must not grow; the fuzzers throw otherwise.
-import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -9,6 +9,22 @@ const root = resolve(import.meta.dirname, '../..');
 const { build } = createRequire(join(root, 'packages/tooling/package.json'))('esbuild');
 const seconds = Number(process.argv[2] ?? 60);
 const round = 2000;
+
+// Sources that node cannot load as they are; their data lies beside them, not beside the bundle.
+const fixtures = join(root, 'packages/fixtures/src/index.ts');
+const bundledFixtures = {
+  name: 'fixtures',
+  setup(bundle) {
+    bundle.onResolve({ filter: /^@moestack\/fixtures$/ }, () => ({ path: fixtures }));
+    bundle.onLoad({ filter: /fixtures\/src\/index\.ts$/ }, () => ({
+      contents: readFileSync(fixtures, 'utf8').replaceAll(
+        'import.meta.url',
+        JSON.stringify(pathToFileURL(fixtures).href),
+      ),
+      loader: 'ts',
+    }));
+  },
+};
 
 for (const name of readdirSync(join(root, 'packages'))) {
   const folder = join(root, 'packages', name, 'test');
@@ -26,6 +42,7 @@ for (const name of readdirSync(join(root, 'packages'))) {
       format: 'esm',
       platform: 'node',
       packages: 'external',
+      plugins: [bundledFixtures],
       conditions: ['@moestack/source'],
     });
     const { fuzz } = await import(pathToFileURL(outfile).href);

@@ -83,6 +83,8 @@ function finish(name: string, bytes: Uint8Array, requests: TraceRequest[]): Load
   // Some published rows are out of order; a stable sort keeps equal times as they are.
   requests.sort((a, b) => a.arrivalUs - b.arrivalUs);
   const startUs = requests[0]?.arrivalUs ?? 0;
+  const spanUs = (requests.at(-1)?.arrivalUs ?? startUs) - startUs;
+  if (spanUs > MAX_TIME_US) throw badTrace(0, `times within ${MAX_TIME_US} us of each other`, String(spanUs));
   const rebased =
     startUs === 0
       ? requests
