@@ -30,6 +30,9 @@ const TokenizerJson = z.looseObject({
 });
 type TokenizerJson = z.infer<typeof TokenizerJson>;
 
+/** Ids size tables; vocabularies of models stay far below. */
+const MAX_TOKEN_ID = 1 << 22;
+
 /** Options of encoding a text. */
 export interface EncodeOptions {
   /** Put the model's begin-of-sequence token in front, if it has one. Default true; false for rendered chat templates, which write it themselves. */
@@ -55,6 +58,7 @@ export class Tokenizer {
   private readonly specialIds: ReadonlySet<number>;
 
   constructor(json: TokenizerJson, config: TokenizerConfig, template: string | undefined) {
+    requireSmallIds(json);
     this.tokenizer = new HuggingFaceTokenizer(json, config);
     const vocabulary = this.tokenizer.get_vocab(true);
     let largest = -1;
@@ -174,6 +178,17 @@ function check<T>(schema: z.ZodType<T>, json: unknown, file: string): T {
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   throw badTokenizer(file, `${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'malformed'}`);
+}
+
+/** The tokenizer below sizes its tables by the largest id, whatever it is. */
+function requireSmallIds(json: TokenizerJson): void {
+  const { model } = json as { model?: { vocab?: unknown } | null };
+  const vocabulary =
+    typeof model?.vocab === 'object' && model.vocab !== null ? Object.values(model.vocab) : [];
+  for (const id of [...vocabulary, ...json.added_tokens.map((token) => token.id)]) {
+    if (typeof id === 'number' && !(id >= 0 && id <= MAX_TOKEN_ID))
+      throw badTokenizer('tokenizer.json', `expected token ids from 0 to ${MAX_TOKEN_ID}, got ${id}`);
+  }
 }
 
 function badTokenizer(file: string, reason: string, cause?: unknown): ModelError {
