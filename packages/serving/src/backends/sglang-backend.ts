@@ -1,22 +1,16 @@
 import { randomBytes } from 'node:crypto';
 import { ServingError, upstreamError } from '../errors.js';
-import type { Policy } from '../policies/policy.js';
-import { leastLoadedPolicy, powerOfTwo } from '../policies/simple-policies.js';
 import { Leg } from '../upstream/leg.js';
-import type { Worker, WorkerOptions } from '../upstream/worker.js';
-import { WorkerPool } from '../upstream/worker-pool.js';
+import type { Worker } from '../upstream/worker.js';
 import { countItems } from './fan-out.js';
-import { legHeaders, PoolBackend, type PoolBackendOptions, type RequestScope } from './pool-backend.js';
+import { PairBackend, type PairBackendOptions } from './pair-backend.js';
+import { legHeaders, type RequestScope } from './pool-backend.js';
 import { firstOf, type PrefillFailure, PrefillWatch, WatchedSource } from './prefill-watch.js';
 import { asServingError, bodyAnswer, errorAnswer, isSuccess } from './read-answer.js';
 import type { Attempt } from './retry.js';
 
 /** Options of {@link SglangBackend}. */
-export interface SglangBackendOptions extends PoolBackendOptions {
-  readonly prefill: readonly WorkerOptions[];
-  readonly decode: readonly WorkerOptions[];
-  /** Chooses the prefill server; default power of two. The decode server is the least loaded. */
-  readonly policy?: Policy;
+export interface SglangBackendOptions extends PairBackendOptions {
   /** Draws 63 random bits; default: the system's generator. */
   readonly randomRoom?: () => bigint;
 }
@@ -25,39 +19,20 @@ export interface SglangBackendOptions extends PoolBackendOptions {
  * SGLang with prefill and decode on different servers: both get the same body at once, with the prefill server's
  * bootstrap address and a room of its own for every prompt and choice.
  */
-export class SglangBackend extends PoolBackend {
-  readonly #prefill: WorkerPool;
-  readonly #decode: WorkerPool;
+export class SglangBackend extends PairBackend {
   readonly #randomRoom: () => bigint;
 
   constructor(options: SglangBackendOptions) {
     super(options);
-    const common = { ...options, backend: options.name, observer: this.observer, clock: this.clock };
-    this.#prefill = new WorkerPool({
-      ...common,
-      role: 'prefill',
-      workers: options.prefill,
-      policy: options.policy ?? powerOfTwo(this.random),
-    });
-    this.#decode = new WorkerPool({
-      ...common,
-      role: 'decode',
-      workers: options.decode,
-      policy: leastLoadedPolicy(),
-    });
     this.#randomRoom = options.randomRoom ?? (() => randomBytes(8).readBigUInt64BE() >> 1n);
-  }
-
-  protected get pools(): readonly [WorkerPool, WorkerPool] {
-    return [this.#prefill, this.#decode];
   }
 
   protected async attempt(scope: RequestScope, attempt: number): Promise<Attempt> {
     const { request, options } = scope;
     const { signal } = options;
     const items = countItems(request.body);
-    const prefill = this.pick(scope, this.#prefill, 'prefill', attempt);
-    const decode = this.pick(scope, this.#decode, 'decode', attempt);
+    const prefill = this.pick(scope, this.prefill, 'prefill', attempt);
+    const decode = this.pick(scope, this.decode, 'decode', attempt);
     const body = request.body.with(this.#bootstrap(prefill, items));
     const id = attempt === 0 ? request.requestId : `${request.requestId}-r${attempt}`;
     const leg = { path: request.path, body, headers: legHeaders(request, id) };
@@ -73,7 +48,7 @@ export class SglangBackend extends PoolBackend {
         const result = await errorAnswer(decodeLeg, outcome.head);
         watch.abort(result);
         if (signal.aborted) throw signal.reason;
-        return this.failed(scope, decode, result, { pool: this.#decode, role: 'decode' });
+        return this.failed(scope, decode, result, { pool: this.decode, role: 'decode' });
       }
       case 'left':
         watch.abort(signal.reason);
@@ -82,13 +57,13 @@ export class SglangBackend extends PoolBackend {
       case 'prefill': {
         decodeLeg.abort(outcome.failure);
         const result = badGateway(outcome.failure, prefill);
-        return this.failed(scope, prefill, result, { pool: this.#prefill, role: 'prefill' });
+        return this.failed(scope, prefill, result, { pool: this.prefill, role: 'prefill' });
       }
       case 'error': {
         // Its room would wait for a decode server that never comes.
         watch.abort(outcome.error);
         const result = asServingError(outcome.error, decode.name);
-        return this.failed(scope, decode, result, { pool: this.#decode, role: 'decode' });
+        return this.failed(scope, decode, result, { pool: this.decode, role: 'decode' });
       }
     }
   }

@@ -1,16 +1,14 @@
 import { upstreamError } from '../errors.js';
 import type { ForwardAnswer, ForwardOptions, ForwardRequest } from '../forward.js';
 import { JsonObject } from '../json/json-object.js';
-import type { Policy } from '../policies/policy.js';
-import { leastLoadedPolicy, powerOfTwo } from '../policies/simple-policies.js';
 import { type BodySource, Leg } from '../upstream/leg.js';
-import type { Worker, WorkerOptions } from '../upstream/worker.js';
-import { WorkerPool } from '../upstream/worker-pool.js';
+import type { Worker } from '../upstream/worker.js';
 import { AnswerGrace } from './answer-grace.js';
 import { fanOut, splitRequest } from './fan-out.js';
 import { HandedOver } from './handed-over.js';
 import { MooncakeEngines } from './mooncake-engines.js';
-import { legHeaders, PoolBackend, type PoolBackendOptions, type RequestScope } from './pool-backend.js';
+import { PairBackend, type PairBackendOptions } from './pair-backend.js';
+import { legHeaders, type RequestScope } from './pool-backend.js';
 import { firstOf, PrefillWatch, WatchedSource } from './prefill-watch.js';
 import { asServingError, bodyAnswer, errorAnswer, isSuccess } from './read-answer.js';
 import type { Attempt } from './retry.js';
@@ -19,13 +17,9 @@ import type { Attempt } from './retry.js';
 export type VllmConnector = 'nixl' | 'mooncake' | 'mooncake-legacy';
 
 /** Options of {@link VllmBackend}. */
-export interface VllmBackendOptions extends PoolBackendOptions {
+export interface VllmBackendOptions extends PairBackendOptions {
   /** Default `nixl`. */
   readonly connector?: VllmConnector;
-  readonly prefill: readonly WorkerOptions[];
-  readonly decode: readonly WorkerOptions[];
-  /** Chooses the prefill server; default power of two. The decode server is the least loaded. */
-  readonly policy?: Policy;
   /** Longest wait for the decode server to take over the blocks of a client that left; default 2. */
   readonly cancelGraceSeconds?: number;
   /** How long a prefill may still end whose client left, lest its blocks stay pinned; default 0.5. */
@@ -42,9 +36,7 @@ const askNixl =
  * NIXL: the prefill server computes the prompt and answers with parameters that name its KV blocks; the decode server
  * gets the client's request with exactly these. Mooncake: both get it at once with a common transfer id.
  */
-export class VllmBackend extends PoolBackend {
-  readonly #prefill: WorkerPool;
-  readonly #decode: WorkerPool;
+export class VllmBackend extends PairBackend {
   readonly #connector: VllmConnector;
   readonly #graceSeconds: number;
   readonly #prefillGraceSeconds: number;
@@ -54,26 +46,9 @@ export class VllmBackend extends PoolBackend {
 
   constructor(options: VllmBackendOptions) {
     super(options);
-    const common = { ...options, backend: options.name, observer: this.observer, clock: this.clock };
-    this.#prefill = new WorkerPool({
-      ...common,
-      role: 'prefill',
-      workers: options.prefill,
-      policy: options.policy ?? powerOfTwo(this.random),
-    });
-    this.#decode = new WorkerPool({
-      ...common,
-      role: 'decode',
-      workers: options.decode,
-      policy: leastLoadedPolicy(),
-    });
     this.#connector = options.connector ?? 'nixl';
     this.#graceSeconds = options.cancelGraceSeconds ?? 2;
     this.#prefillGraceSeconds = options.prefillGraceSeconds ?? 0.5;
-  }
-
-  protected get pools(): readonly [WorkerPool, WorkerPool] {
-    return [this.#prefill, this.#decode];
   }
 
   /** Each prompt and choice needs KV blocks of its own, so each becomes a request of its own. */
@@ -91,10 +66,10 @@ export class VllmBackend extends PoolBackend {
     const { request, options } = scope;
     // Blocks are named by the request they were made for: a new round gets a new id.
     const id = attempt === 0 ? request.requestId : `${request.requestId}-r${attempt}`;
-    const worker = this.pick(scope, this.#prefill, 'prefill', attempt);
+    const worker = this.pick(scope, this.prefill, 'prefill', attempt);
     const leg = this.#sendPrefill(scope, worker, id, askNixl);
     const grace = new AnswerGrace(leg, options.signal, this.#prefillGraceSeconds);
-    const other = { pool: this.#prefill, role: 'prefill' } as const;
+    const other = { pool: this.prefill, role: 'prefill' } as const;
     let params: string | undefined;
     try {
       const head = await leg.head;
@@ -120,9 +95,9 @@ export class VllmBackend extends PoolBackend {
   async #concurrent(scope: RequestScope, attempt: number): Promise<Attempt> {
     const { request, options } = scope;
     const id = attempt === 0 ? request.requestId : `${request.requestId}-r${attempt}`;
-    const worker = this.pick(scope, this.#prefill, 'prefill', attempt);
+    const worker = this.pick(scope, this.prefill, 'prefill', attempt);
     const rank = worker.takeRank();
-    const other = { pool: this.#prefill, role: 'prefill' } as const;
+    const other = { pool: this.prefill, role: 'prefill' } as const;
     let params: string;
     try {
       params = await this.#mooncakeParams(worker, rank, id);
@@ -187,7 +162,7 @@ export class VllmBackend extends PoolBackend {
    */
   async #sendDecode(scope: RequestScope, round: Round): Promise<Attempt> {
     const { signal } = scope.options;
-    const other = { pool: this.#decode, role: 'decode' } as const;
+    const other = { pool: this.decode, role: 'decode' } as const;
     if (signal.aborted) this.#leave(scope, round);
     for (;;) {
       const leg = this.#decodeLeg(scope, round);
@@ -208,11 +183,11 @@ export class VllmBackend extends PoolBackend {
         case 'prefill':
           leg.abort(outcome.failure);
           return this.failed(scope, round.watch!.worker, outcome.failure, {
-            pool: this.#prefill,
+            pool: this.prefill,
             role: 'prefill',
           });
         case 'error':
-          if (!leg.wasSent && this.#decode.hasFresh(scope.tried.decode)) continue;
+          if (!leg.wasSent && this.decode.hasFresh(scope.tried.decode)) continue;
           if (!leg.wasSent && round.params !== undefined) this.#handoff(scope, 'lost');
           return this.failed(scope, leg.worker, asServingError(outcome.error, leg.worker.name), other);
       }
@@ -221,7 +196,7 @@ export class VllmBackend extends PoolBackend {
 
   #decodeLeg(scope: RequestScope, { attempt, id, params }: Round): Leg {
     const { request } = scope;
-    const worker = this.pick(scope, this.#decode, 'decode', attempt);
+    const worker = this.pick(scope, this.decode, 'decode', attempt);
     const body = params === undefined ? request.body.text : request.body.with({ kv_transfer_params: params });
     return Leg.send(worker, { path: request.path, body, headers: legHeaders(request, id) });
   }
@@ -265,7 +240,7 @@ export class VllmBackend extends PoolBackend {
         new HandedOver(leg, this.#graceSeconds, () => undefined).abort(scope.options.signal.reason);
         await leg.settled;
         if (leg.wasSent) return this.#handoff(scope, 'released');
-        if (!this.#decode.hasFresh(scope.tried.decode)) return this.#handoff(scope, 'lost');
+        if (!this.decode.hasFresh(scope.tried.decode)) return this.#handoff(scope, 'lost');
         leg = undefined;
       }
     } catch {
