@@ -57,9 +57,12 @@ export function mergeWhole(
 ): BodySource {
   return {
     consume(consumer) {
-      Promise.all(sources.map((source) => readText(source, options.limitBytes))).then(
-        (texts) => {
-          consumer.data(Buffer.from(merge(texts, options.choicesPerPrompt)));
+      const merged = Promise.all(sources.map((source) => readText(source, options.limitBytes))).then(
+        (texts) => Buffer.from(merge(texts, options.choicesPerPrompt)),
+      );
+      merged.then(
+        (bytes) => {
+          consumer.data(bytes);
           consumer.end();
         },
         (error: unknown) => {
@@ -78,7 +81,11 @@ export function mergeWhole(
 function merge(texts: readonly string[], choicesPerPrompt: number): string {
   const usage = new UsageSum(choicesPerPrompt);
   const choices: string[] = [];
-  const bodies = texts.map((text) => JsonObject.parse(text));
+  const bodies = texts.map((text) => {
+    const body = JsonObject.tryParse(text);
+    if (body === undefined) throw upstreamError('bad-answer', 'of one part', 'its answer is no JSON object');
+    return body;
+  });
   bodies.forEach((body, index) => {
     usage.add(index, body.get('usage'));
     choices.push(...renumberedChoices(body, choices.length));

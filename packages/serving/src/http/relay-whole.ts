@@ -1,5 +1,6 @@
 import type { Usage } from '../backend.js';
 import { upstreamError } from '../errors.js';
+import { JsonObject } from '../json/json-object.js';
 import type { BodySource } from '../upstream/leg.js';
 import { findFinishReason } from './finish-reason.js';
 import { lastUsage } from './usage.js';
@@ -34,6 +35,11 @@ export function readWhole(source: BodySource): Promise<WholeAnswer> {
       },
       end() {
         const bytes = chunks.length === 1 ? asBuffer(chunks[0]!) : Buffer.concat(chunks);
+        // A page of some proxy, or half an answer, is no success, whatever its status says.
+        if (JsonObject.tryParse(bytes.toString('utf8')) === undefined) {
+          reject(upstreamError('bad-answer', 'of the answer', 'it is no JSON object'));
+          return;
+        }
         // Usage and finish reason stand at the end, behind the text.
         const tail = bytes.subarray(Math.max(0, bytes.byteLength - 4096)).toString('latin1');
         const usage = lastUsage(tail);

@@ -10,6 +10,7 @@ export type Fault =
   | 'reset'
   | 'reset-mid-stream'
   | 'no-finish'
+  | 'no-json'
   | 'null-handoff';
 
 /** A request as a server sees it. */
@@ -172,6 +173,11 @@ export abstract class EngineServer {
     if (body['stream'] !== true) {
       await this.pause(closed, count);
       if (closed.aborted) return;
+      if (fault === 'no-json') {
+        response.writeHead(200, { 'content-type': 'application/json' });
+        response.end(`<html>${answerText(count)}</html>`);
+        return;
+      }
       if (fault === 'reset-mid-stream') {
         response.writeHead(200, { 'content-type': 'application/json' });
         response.write('{"id":"x","choices":[');
