@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer, type Server } from 'node:http';
+import { createServer, request, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -70,6 +70,7 @@ afterEach(async () => {
     signals.emit('SIGTERM');
     await done;
   }
+  delete process.env['MOESTACK_TEST_UPSTREAM'];
 });
 
 async function write(name: string, text: string): Promise<string> {
@@ -132,7 +133,40 @@ const ask = (url: string, headers: Record<string, string> = {}, prompt = 'what n
     body: JSON.stringify({ model: 'far-away', prompt }),
   });
 
+/** The status of a completion that is asked under a name of the server's. */
+function statusUnder(host: string, url: string): Promise<number | undefined> {
+  return new Promise((resolve, reject) => {
+    const headers = { host, 'content-type': 'application/json' };
+    request(`${url}/v1/completions`, { method: 'POST', headers }, (response) => {
+      response.resume();
+      resolve(response.statusCode);
+    })
+      .on('error', reject)
+      .end(JSON.stringify({ model: 'far-away', prompt: 'hello' }));
+  });
+}
+
 describe('moestack serve --config', () => {
+  it.each([
+    [
+      'file',
+      async () => [
+        '--config',
+        await write('hosts.yaml', pool('listen: { allowedHosts: [models.example.org] }')),
+      ],
+    ],
+    [
+      'command line',
+      async () => ['--config', await write('no-hosts.yaml', pool()), '--allowed-host', 'models.example.org'],
+    ],
+  ])('answers under the names that the %s allows, and no others', async (_, args) => {
+    process.env['MOESTACK_TEST_UPSTREAM'] = 'upstream-key';
+    const { url } = await start(...(await args()));
+    expect(await statusUnder('models.example.org:443', url)).toBe(200);
+    expect(await statusUnder('localhost', url)).toBe(200);
+    expect(await statusUnder('evil.example', url)).toBe(403);
+  });
+
   it('comes with an example that is right', async () => {
     const config = ServeConfig.parse(parse(await readFile(example, 'utf8')));
     expect(createGuardrail(config.guardrail!).policy.name).toBe('no-secrets');
@@ -267,7 +301,6 @@ observability: { tracing: true }
     expect(lines).toHaveLength(2);
     expect(lines[1]).toMatchObject({ key: 'team', status: 200, completionTokens: 1 });
     expect(JSON.stringify(lines)).not.toContain('nobody may read');
-    delete process.env['MOESTACK_TEST_UPSTREAM'];
     delete process.env['MOESTACK_TEST_ADMIN'];
   });
 
@@ -305,7 +338,6 @@ limits: { requestsPerMinute: 5 }
       error: { message: expect.stringContaining('this server') },
     });
     expect(seen.length - before).toBe(5);
-    delete process.env['MOESTACK_TEST_UPSTREAM'];
   });
 
   it('gives the gateway all that a key may do', async () => {
@@ -363,7 +395,6 @@ limits: { requestsPerMinute: 5 }
     upstreamText = 'write to ada@example.org';
     expect((await text(await ask(url, {}, 'well?')))!.text).toBe('write to {EMAIL}');
     upstreamText = 'hello';
-    delete process.env['MOESTACK_TEST_UPSTREAM'];
   });
 
   it.each([

@@ -276,6 +276,7 @@ export const ServeConfig = z.strictObject({
         .optional()
         .describe('Names besides localhost that Host may have on a loopback address, as behind a proxy'),
       maxBodyBytes: z.int().min(1).optional().describe('Default 8 MiB'),
+      maxConnections: z.int().min(1).optional().describe('Most at once; default 4096'),
       drainSeconds: z.number().min(0).optional().describe('Default 30'),
     })
     .optional(),

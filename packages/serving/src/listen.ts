@@ -18,6 +18,10 @@ export interface ListenOptions {
   readonly headSeconds?: number;
   /** Time for a client to send a whole request; default 60. */
   readonly requestSeconds?: number;
+  /** How long a connection may wait for its next request; default 65, longer than the idle time of usual proxies. */
+  readonly keepAliveSeconds?: number;
+  /** Most connections at once; further ones are closed at once. Default 4096. */
+  readonly maxConnections?: number;
   /**
    * Names besides loopback ones that `Host` may have while the server listens on a loopback address, such as that of a proxy
    * which passes the header on. Others get 403: a page could reach the server by a name that it lets resolve to 127.0.0.1.
@@ -60,9 +64,9 @@ export async function listen(gateway: Gateway, options: ListenOptions = {}): Pro
   };
 }
 
-/** A client that takes longer to send a request is cut off; connections that wait for the next one, after 65 s. */
 function createGatewayServer(gateway: Gateway, options: ListenOptions): Server {
   const { host = defaultHost, headSeconds = 10, requestSeconds = 60, allowedHosts = [] } = options;
+  const { keepAliveSeconds = 65, maxConnections = 4096 } = options;
   const allowed = new Set(allowedHosts.map((name) => name.toLowerCase()));
   const checksHost = isLoopback(host);
   const fetchListener = getRequestListener((request, env) => gateway.fetch(request, env), {
@@ -73,7 +77,7 @@ function createGatewayServer(gateway: Gateway, options: ListenOptions): Server {
       headersTimeout: headSeconds * 1000,
       requestTimeout: Math.max(headSeconds, requestSeconds) * 1000,
       connectionsCheckingInterval: Math.min(1000, headSeconds * 250),
-      keepAliveTimeout: 65_000,
+      keepAliveTimeout: keepAliveSeconds * 1000,
       noDelay: true,
     },
     (request: IncomingMessage, response: ServerResponse) => {
@@ -82,6 +86,7 @@ function createGatewayServer(gateway: Gateway, options: ListenOptions): Server {
       else if (!gateway.handle(request, response)) void fetchListener(request, response);
     },
   );
+  server.maxConnections = maxConnections;
   return server;
 }
 

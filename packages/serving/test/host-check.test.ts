@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { request } from 'node:http';
+import { connect } from 'node:net';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { isHostAllowed, isLoopback } from '../src/http/host-check.js';
@@ -55,6 +57,19 @@ describe('a server on a loopback address', () => {
     expect(JSON.parse(body)).toMatchObject({
       error: { code: 'host_not_allowed', type: 'invalid_request_error' },
     });
+  });
+});
+
+describe('a server with a limit of connections', () => {
+  it('closes further ones at once', async () => {
+    const small = await listen(createGateway({ backend: new EchoBackend() }), { port: 0, maxConnections: 1 });
+    const first = connect(small.port, '127.0.0.1');
+    await once(first, 'connect');
+    const second = connect(small.port, '127.0.0.1');
+    second.on('error', () => undefined);
+    await once(second, 'close');
+    first.destroy();
+    await small.close({ drainSeconds: 1 });
   });
 });
 

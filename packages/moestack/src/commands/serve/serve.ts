@@ -4,7 +4,7 @@ import { stringify } from 'yaml';
 import type { Reporter } from '../../reporter.js';
 import { aborted } from '../../shutdown.js';
 import { createBackends } from './create-backends.js';
-import { effectiveConfig } from './effective-config.js';
+import { defined, effectiveConfig } from './effective-config.js';
 import { gatewayOptions } from './gateway-options.js';
 import { withoutSecrets } from './secrets.js';
 import type { ServeOptions } from './serve-options.js';
@@ -39,7 +39,10 @@ export async function serve(options: ServeOptions, reporter: Reporter, signal: A
     const server = await serving.listen(gateway, {
       host,
       port,
-      allowedHosts: config.listen?.allowedHosts ?? [],
+      ...defined({
+        allowedHosts: config.listen?.allowedHosts,
+        maxConnections: config.listen?.maxConnections,
+      }),
     });
     tellStart(config, server, reporter);
     for (const [index, backend] of backends.entries()) {
