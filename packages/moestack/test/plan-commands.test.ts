@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
-import * as serving from '@moestack/serving';
+import { ServeConfig } from '@moestack/serving';
 import { Deployment, deepSeekV3, h800 } from '@moestack/simulator';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from '../src/index.js';
@@ -61,12 +61,7 @@ describe('moestack plan', () => {
     for (const script of scripts) expect((await stat(file(`deploy/${script}`))).mode & 0o111).toBe(0o111);
   });
 
-  it('writes a gateway file that the gateway takes', async (context) => {
-    // The schema of `serve --config`, where this version of the gateway has it.
-    const schema = (serving as unknown as Record<string, { parse(value: unknown): unknown } | undefined>)[
-      'ServeConfig'
-    ];
-    if (schema === undefined) context.skip('@moestack/serving exports no ServeConfig');
+  it('writes a gateway file that the gateway takes', async () => {
     for (const engine of ['sglang', 'vllm']) {
       const folder = file(`deploy-${engine}`);
       const { code, stderr } = await run(
@@ -80,7 +75,8 @@ describe('moestack plan', () => {
         engine,
       );
       expect(code, stderr).toBe(0);
-      schema!.parse(JSON.parse(await readFile(join(folder, 'gateway.json'), 'utf8')));
+      const text = await readFile(join(folder, 'gateway.json'), 'utf8');
+      expect(ServeConfig.parse(JSON.parse(text)).backends).toHaveLength(1);
     }
   });
 
