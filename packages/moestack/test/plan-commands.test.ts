@@ -123,6 +123,9 @@ describe('moestack plan', () => {
     const { code, stderr } = await run('plan', '--request', file('request.json'));
     expect(code).toBe(1);
     expect(stderr).toContain('at gpus');
+    await writeFile(file('request.json'), JSON.stringify({ ...request, gpu: 3 }));
+    const unknown = await run('plan', '--request', file('request.json'));
+    expect(unknown.stderr).toContain(`wrong request in ${file('request.json')}: Unrecognized key: "gpu"`);
   });
 
   it('takes lengths, rate and repeated prefixes from a trace', async () => {
@@ -216,7 +219,7 @@ describe('moestack simulate', () => {
   it.each([
     ['a deployment that is none', ['{"schemaVersion":2}'], 'wrong deployment'],
     ['half an SLO', ['profile', '--ttft', '1'], '--ttft and --tpot together'],
-    ['a trace that is none', ['profile', '--trace'], 'trace'],
+    ['a trace that is none', ['profile', '--trace'], 'a header with arrival_us'],
   ])('refuses %s', async (_, [deployment, ...args], message) => {
     await writeFile(file('bad.json'), deployment!);
     const rest = args.at(-1) === '--trace' ? [...args, file('bad.json')] : args;
@@ -228,6 +231,16 @@ describe('moestack simulate', () => {
     expect(code).toBe(1);
     expect(stderr).toContain(message);
   });
+
+  it.each(['', 'arrival_us,input_tokens,output_tokens\n'])(
+    'refuses a trace without requests: %j',
+    async (text) => {
+      await writeFile(file('empty.csv'), text);
+      const { code, stderr } = await run('simulate', 'profile', '--trace', file('empty.csv'));
+      expect(code).toBe(1);
+      expect(stderr).toContain('at least 1 request');
+    },
+  );
 });
 
 it.each(['plan', 'simulate'])('%s --help shows examples', async (command) => {
