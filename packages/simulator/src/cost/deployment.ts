@@ -123,12 +123,12 @@ export const Arrivals = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('poisson') }),
   z.strictObject({
     kind: z.literal('gamma'),
-    deviation: z.number().positive().max(100).describe('coefficient of variation of the gaps; 1 is Poisson'),
+    deviation: z.number().min(1e-3).max(100).describe('coefficient of variation of the gaps; 1 is Poisson'),
   }),
   z.strictObject({
     kind: z.literal('bursts'),
     factor: z.number().min(1).max(1000).describe('rate in a burst over the mean rate'),
-    burstSeconds: z.number().positive().max(1e6),
+    burstSeconds: z.number().min(1e-6).max(1e6),
   }),
   z.strictObject({
     kind: z.literal('closed'),
@@ -139,7 +139,7 @@ export type Arrivals = z.infer<typeof Arrivals>;
 
 /** Traffic to serve. */
 export const Workload = z.strictObject({
-  requestsPerSecond: z.number().positive().max(1e7).describe('mean rate; unused by closed arrivals'),
+  requestsPerSecond: z.number().min(1e-9).max(1e7).describe('mean rate; unused by closed arrivals'),
   inputTokens: Lengths,
   outputTokens: Lengths,
   cachedFraction: fraction.describe('share of input tokens whose KV is found in a prefix cache'),

@@ -55,26 +55,37 @@ export interface Sized<Option> {
 
 const mostUnits = 4096;
 
+/** The fewest units that serve `rate` in time, or undefined where no number of them on `gpus` GPUs does. */
+function fewestUnits(
+  { gpus, requestsPerSecond }: { readonly gpus: number; readonly requestsPerSecond: number },
+  rate: number,
+  allowedGpus: number,
+  inTime: (units: number) => boolean,
+): number | undefined {
+  const most = Math.min(mostUnits, Math.floor(allowedGpus / gpus));
+  let units = Math.max(1, Math.ceil(rate / requestsPerSecond));
+  // Waiting shrinks with the number of units, a step does not: a few more suffice or none do.
+  for (let tries = 0; units <= most && tries < 24; tries++) {
+    if (inTime(units)) return units;
+    units = Math.max(units + 1, Math.floor(units * 1.05));
+  }
+  return undefined;
+}
+
 /** The fewest units of a prefill option for `rate`, or undefined where no number of them is in time. */
 export function sizePrefill(
-  search: SearchSpace,
+  { traffic, request: { slo } }: SearchSpace,
   option: PrefillOption,
   rate: number,
   gpus: number,
 ): Sized<PrefillOption> | undefined {
-  const { traffic, request } = search;
-  const most = Math.min(mostUnits, Math.floor(gpus / option.gpus));
-  let units = Math.max(1, Math.ceil(rate / option.requestsPerSecond));
-  // Waiting shrinks with the number of units, a step does not: a few more suffice or none do.
-  for (
-    let tries = 0;
-    units <= most && tries < 24;
-    tries++, units = Math.max(units + 1, Math.floor(units * 1.05))
-  ) {
-    if (ttftSeconds(option, traffic, units, rate, request.slo.quantile) <= request.slo.ttftSeconds)
-      return { option, units, rate: prefillRate(option, traffic, units, request.slo) };
-  }
-  return undefined;
+  const units = fewestUnits(
+    option,
+    rate,
+    gpus,
+    (count) => ttftSeconds(option, traffic, count, rate, slo.quantile) <= slo.ttftSeconds,
+  );
+  return units === undefined ? undefined : { option, units, rate: prefillRate(option, traffic, units, slo) };
 }
 
 /** The fewest units of a decode option for `rate`. */
@@ -90,23 +101,18 @@ export function sizeDecode(
 
 /** The fewest units that prefill and decode for `rate`. */
 export function sizeMixed(
-  search: SearchSpace,
+  { traffic, request: { slo } }: SearchSpace,
   option: MixedOption,
   rate: number,
   gpus: number,
 ): Sized<MixedOption> | undefined {
-  const { traffic, request } = search;
-  const most = Math.min(mostUnits, Math.floor(gpus / option.gpus));
-  let units = Math.max(1, Math.ceil(rate / option.requestsPerSecond));
-  for (
-    let tries = 0;
-    units <= most && tries < 24;
-    tries++, units = Math.max(units + 1, Math.floor(units * 1.05))
-  ) {
-    if (mixedTtftSeconds(option, traffic, units, rate, request.slo.quantile) <= request.slo.ttftSeconds)
-      return { option, units, rate: units * option.requestsPerSecond };
-  }
-  return undefined;
+  const units = fewestUnits(
+    option,
+    rate,
+    gpus,
+    (count) => mixedTtftSeconds(option, traffic, count, rate, slo.quantile) <= slo.ttftSeconds,
+  );
+  return units === undefined ? undefined : { option, units, rate: units * option.requestsPerSecond };
 }
 
 /** A candidate of two pools. */

@@ -189,6 +189,23 @@ describe('simulation of the best', () => {
     }
     expect(result.candidates[0]!.simulated?.keepsSlo ?? true).toBe(true);
   });
+
+  it('gives up within its budget of requests when one estimate after the other breaks', async () => {
+    const bursts = { kind: 'bursts', factor: 8, burstSeconds: 30 } as const;
+    const { candidates } = await plan(
+      request({
+        gpus: 48,
+        goal: 'cluster',
+        slo: { ttftSeconds: 5, tpotSeconds: 0.06, quantile: 0.97 },
+        workload: { ...workload, arrivals: bursts },
+        simulate: 1,
+        simulatedRequests: 20_000,
+      }),
+    );
+    const simulated = candidates.flatMap(({ simulated: figures }) => figures ?? []);
+    expect(simulated.every(({ keepsSlo }) => !keepsSlo)).toBe(true);
+    expect(simulated.reduce((sum, { corrections }) => sum + corrections + 1, 0)).toBe(5);
+  });
 });
 
 describe('what cannot be met comes with what can', () => {

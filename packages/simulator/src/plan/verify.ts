@@ -29,10 +29,13 @@ const mostCorrections = 3;
 /** What is left of the rate of a full cluster after a correction. */
 const lowerRate = 0.92;
 const defaultRequests = { least: 2000, most: 40_000 };
+/** Long simulations for each confirmed candidate that is asked for: bounds the search where estimates break one after the other. */
+const longRuns = 2.5;
 
 /**
  * Simulates candidates, the best first, until enough of them keep the SLO. Where it breaks, a demand gets another unit of the pool at
- * fault and a cluster is promised less; those that cannot be mended go behind the others.
+ * fault and a cluster is promised less; those that cannot be mended go behind the others. Ends early when it has simulated so many
+ * requests that more would take too long.
  */
 export async function verifyCandidates(
   search: SearchSpace,
@@ -44,11 +47,13 @@ export async function verifyCandidates(
   const most = wanted === 0 ? 0 : Math.min(drafts.length, 2 * wanted + 1);
   const kept: SimulatedCandidate[] = [];
   const broken: SimulatedCandidate[] = [];
+  const longest = Math.max(defaultRequests.most, options.simulatedRequests ?? 0);
+  const budget = { requests: wanted * longRuns * longest };
   let tried = 0;
-  while (kept.length < wanted && tried < most) {
+  while (kept.length < wanted && tried < most && budget.requests > 0) {
     options.onProgress?.({ stage: 'simulation', done: kept.length, total: wanted });
     await pause();
-    const seen = await verify(search, drafts[tried++]!, options);
+    const seen = await verify(search, drafts[tried++]!, options, budget);
     (seen.simulated?.keepsSlo === true ? kept : broken).push(seen);
   }
   if (wanted > 0) options.onProgress?.({ stage: 'simulation', done: wanted, total: wanted });
@@ -61,20 +66,29 @@ export async function verifyCandidates(
   return [...kept, ...rest, ...broken];
 }
 
-async function verify(search: SearchSpace, draft: Draft, options: PlanOptions): Promise<SimulatedCandidate> {
-  const { request } = search;
+/** Simulates one candidate and corrects it while the budget, of which it takes, lasts. */
+async function verify(
+  search: SearchSpace,
+  draft: Draft,
+  options: PlanOptions,
+  budget: { requests: number },
+): Promise<SimulatedCandidate> {
+  const { request, traffic } = search;
+  // Users who send when they are answered cannot be promised a lower rate.
+  const most = request.goal === 'cluster' && traffic.concurrency !== null ? 0 : mostCorrections;
   let current = draft;
   for (let corrections = 0; ; corrections++) {
     const { candidate } = current;
     const result = await run(search, candidate, options);
+    budget.requests -= result.arrived;
     const simulated = figures(result, corrections);
-    if (simulated.keepsSlo || corrections === mostCorrections) {
+    if (simulated.keepsSlo || corrections === most || budget.requests <= 0) {
       // A cluster that broke at the estimated rate is not promised it.
-      const most =
+      const requestsPerSecond =
         request.goal === 'cluster' && corrections > 0
           ? candidate.plannedRequestsPerSecond
           : candidate.requestsPerSecond;
-      return { ...candidate, requestsPerSecond: most, simulated };
+      return { ...candidate, requestsPerSecond, simulated };
     }
     const next = corrected(current, result, request.goal);
     if (next.candidate.gpus > request.gpus) return { ...candidate, simulated };

@@ -236,11 +236,26 @@ describe('simulate', () => {
     ['slo.ttftSeconds', { slo: { ttftSeconds: 0, tpotSeconds: 1, quantile: 0.9 } }],
     ['deployment.decode.dp', { deployment: deployment({ decode: { dp: 0 } }) }],
     ['requestCount', { requestCount: 0.5 }],
+    ['timelineSteps', { timelineSteps: -1 }],
+    ['prefixCacheBlocks', { prefixCacheBlocks: Number.NaN }],
     ['requests or workload', { workload: undefined as never }],
   ])('names %s when it is wrong', async (name, change) => {
     const error = await failure(change);
     expect(error.code).toBe('simulator/bad-config');
     expect(`${error.message} ${error.remedy}`).toContain(name.split('.').at(-1));
+  });
+
+  it.each<[string, object[]]>([
+    ['at least 1 request', []],
+    ['finite arrivals', [{}, { arrivalUs: Number.POSITIVE_INFINITY }]],
+    ['finite arrivals', [{ arrivalUs: Number.NaN }]],
+    ['ascending order', [{ arrivalUs: 9 }, { arrivalUs: 8 }]],
+    ['cachedTokens', [{ cachedTokens: -1 }]],
+    ['inputTokens', [{ inputTokens: 0.5 }]],
+  ])('expects %s of a trace', async (expected, requests) => {
+    const error = await failure({ workload: undefined as never, requests: requestsOf(requests) });
+    expect(error.code).toBe('simulator/bad-trace');
+    expect(error.message).toContain(expected);
   });
 
   it('says how much memory is missing', async () => {

@@ -79,6 +79,9 @@ class Run {
     integerFrom(1, 'maxWaiting', maxWaiting);
     integerFrom(2, 'maxContextTokens', maxContextTokens);
     integerFrom(1, 'prefixBlockTokens', prefixBlockTokens);
+    integerFrom(0, 'timelineSteps', timelineSteps);
+    if (prefixCacheBlocks !== Number.POSITIVE_INFINITY)
+      integerFrom(0, 'prefixCacheBlocks', prefixCacheBlocks);
     const context = { accelerator, model, deployment, maxContextTokens, maxWaiting };
     const { prefill, decode } = deployment;
     const decodeLimits = rankLimits(decode, prefill === null ? 'both' : 'decode', context);
@@ -149,6 +152,14 @@ class Run {
   }
 
   result(): SimulationResult {
+    if (this.#arrived === 0) {
+      throw new SimulatorError({
+        code: 'simulator/bad-trace',
+        message: 'expected at least 1 request, got an empty trace',
+        value: 0,
+        remedy: 'pass requests to simulate',
+      });
+    }
     const cluster = this.#cluster;
     const { prefill, decode } = this.#deployment;
     const durationUs = Math.max(1, cluster.lastFinishUs - Math.max(0, this.#firstArrivalUs));
@@ -173,7 +184,7 @@ class Run {
         slo === undefined
           ? null
           : {
-              share: arrived === 0 ? 0 : cluster.withinSlo / arrived,
+              share: cluster.withinSlo / arrived,
               requestsPerSecond: cluster.withinSlo / seconds,
             },
       meetsSlo:
@@ -209,10 +220,10 @@ class Run {
       return;
     }
     const { arrivalUs } = this.#request;
-    if (!(arrivalUs >= this.#nowUs)) {
+    if (!(arrivalUs >= this.#nowUs && arrivalUs <= Number.MAX_SAFE_INTEGER)) {
       throw new SimulatorError({
         code: 'simulator/bad-trace',
-        message: `expected arrivals in ascending order, got ${arrivalUs} us after ${this.#nowUs} us`,
+        message: `expected finite arrivals in ascending order, got ${arrivalUs} us after ${this.#nowUs} us`,
         value: arrivalUs,
         remedy: 'sort the trace by arrival',
       });
@@ -232,19 +243,12 @@ class Run {
   }
 
   #admit(nowUs: number): boolean {
-    const { inputTokens, outputTokens } = this.#request;
-    if (
-      !(
-        Number.isInteger(inputTokens) &&
-        inputTokens >= 1 &&
-        Number.isInteger(outputTokens) &&
-        outputTokens >= 1
-      )
-    ) {
+    const { inputTokens, outputTokens, cachedTokens } = this.#request;
+    if (!(isCount(inputTokens, 1) && isCount(outputTokens, 1) && isCount(cachedTokens, 0))) {
       throw new SimulatorError({
         code: 'simulator/bad-trace',
-        message: `expected integers >= 1 for inputTokens and outputTokens, got ${inputTokens} and ${outputTokens}`,
-        value: [inputTokens, outputTokens],
+        message: `expected integers >= 1 for inputTokens and outputTokens and >= 0 for cachedTokens, got ${inputTokens}, ${outputTokens} and ${cachedTokens}`,
+        value: [inputTokens, outputTokens, cachedTokens],
         remedy: `correct request ${this.#arrived} of the trace`,
       });
     }
@@ -252,6 +256,10 @@ class Run {
     this.#arrived++;
     return this.#cluster.arrive(this.#request, nowUs);
   }
+}
+
+function isCount(value: number, least: number): boolean {
+  return Number.isInteger(value) && value >= least;
 }
 
 function integerFrom(minimum: number, name: string, value: number): void {

@@ -37,7 +37,9 @@ describe('syntheticRequests', () => {
     { kind: 'poisson' },
     { kind: 'gamma', deviation: 2 },
     { kind: 'gamma', deviation: 0.5 },
+    { kind: 'gamma', deviation: 0.001 },
     { kind: 'bursts', factor: 10, burstSeconds: 0.5 },
+    { kind: 'bursts', factor: 10, burstSeconds: 1e-6 },
   ])('keeps the mean rate of %j', (arrivals) => {
     const { gaps } = draw({ ...base, arrivals }, 40_000);
     expect(mean(gaps)).toBeGreaterThan(19_000);

@@ -93,13 +93,15 @@ function gaps(arrivals: Arrivals, perSecond: number, random: () => number): () =
     case 'bursts': {
       // Silence between bursts restores the mean rate.
       const { factor, burstSeconds } = arrivals;
-      let leftUs = burstSeconds * 1e6;
+      const burstUs = burstSeconds * 1e6;
+      let leftUs = burstUs;
       return () => {
         let gap = (-Math.log(1 - random()) * meanUs) / factor;
         leftUs -= gap;
-        while (leftUs < 0) {
-          leftUs += burstSeconds * 1e6;
-          gap += burstSeconds * (factor - 1) * 1e6;
+        if (leftUs < 0) {
+          const ended = Math.ceil(-leftUs / burstUs);
+          leftUs += ended * burstUs;
+          gap += ended * burstUs * (factor - 1);
         }
         return gap;
       };

@@ -6,7 +6,7 @@ import {
   type ModelShape,
   modelShapeFromConfig,
 } from '@moestack/simulator';
-import { badInput, configPath, readJson } from './read-file.js';
+import { badInput, configPath, readFileOf, readJson } from './read-file.js';
 
 /** Which GPUs and which model. */
 export interface HardwareOptions {
@@ -27,11 +27,7 @@ async function acceleratorFile(path: string): Promise<Accelerator> {
     const names = Object.keys(accelerators).join(', ');
     throw badInput(`unknown accelerator ${path}`, path, `use ${names}, or a JSON file that describes one`);
   }
-  const result = Accelerator.safeParse(await readJson(path, 'the accelerator'));
-  if (result.success) return result.data;
-  const issue = result.error.issues[0];
-  const field = issue?.path.join('.') ?? '';
-  throw badInput(`wrong accelerator in ${path} at ${field}: ${issue?.message}`, field, `correct ${field}`);
+  return readFileOf(Accelerator, path, { what: 'accelerator' });
 }
 
 /** The shape of `deepseek-v3`, or of a Hugging Face directory or its `config.json`. */

@@ -18,7 +18,7 @@ import { textTable } from '../../text-table.js';
 import { checkOutput, writeOutput } from '../fp8/output-file.js';
 import { countsOf } from '../place/load-input.js';
 import { type HardwareOptions, readAccelerator, readModel } from './hardware.js';
-import { badInput, readJson } from './read-file.js';
+import { badInput, readFileOf } from './read-file.js';
 import { readWorkload, type TrafficOptions } from './traffic-options.js';
 
 /** Options of `moestack plan`. */
@@ -105,17 +105,7 @@ export async function planCommand(
 }
 
 async function readRequest(options: PlanCommandOptions): Promise<PlanRequest> {
-  if (options.request !== undefined) {
-    const parsed = PlanRequest.safeParse(await readJson(options.request, 'the request'));
-    if (parsed.success) return parsed.data;
-    const issue = parsed.error.issues[0];
-    const field = issue?.path.join('.') ?? '';
-    throw badInput(
-      `wrong request in ${options.request} at ${field}: ${issue?.message}`,
-      field,
-      `correct ${field}`,
-    );
-  }
+  if (options.request !== undefined) return readFileOf(PlanRequest, options.request, { what: 'request' });
   if (options.gpus === undefined)
     throw badInput(
       'expected --gpus or --request',

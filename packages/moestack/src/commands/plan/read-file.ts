@@ -1,5 +1,6 @@
 import { open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { z } from 'zod';
 import { CliError } from '../../errors.js';
 
 /** Longest text file that is read whole. */
@@ -38,6 +39,24 @@ export async function readJson(path: string, what: string): Promise<unknown> {
       cause,
     );
   }
+}
+
+/** A JSON file that a schema describes. */
+export async function readFileOf<T>(
+  schema: z.ZodType<T>,
+  path: string,
+  { what, otherwise = '' }: { what: string; otherwise?: string },
+): Promise<T> {
+  const result = schema.safeParse(await readJson(path, `the ${what}`));
+  if (result.success) return result.data;
+  const issue = result.error.issues[0];
+  // An unknown field at the top has no path.
+  const field = issue?.path.join('.') ?? '';
+  throw badInput(
+    `wrong ${what} in ${path}${field === '' ? '' : ` at ${field}`}: ${issue?.message}`,
+    field,
+    `correct ${field === '' ? path : field}${otherwise}`,
+  );
 }
 
 /** `path`, or `config.json` in it if it is a folder. */

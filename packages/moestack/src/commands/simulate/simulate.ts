@@ -15,7 +15,7 @@ import { textTable } from '../../text-table.js';
 import { checkOutput, writeOutput } from '../fp8/output-file.js';
 import { type HardwareOptions, readAccelerator, readModel } from '../plan/hardware.js';
 import { figure, time } from '../plan/plan.js';
-import { badInput, readJson } from '../plan/read-file.js';
+import { badInput, readFileOf } from '../plan/read-file.js';
 import { readTraceFile, readWorkload, type TrafficOptions } from '../plan/traffic-options.js';
 
 /** Options of `moestack simulate`. */
@@ -98,15 +98,10 @@ export async function simulateCommand(
 async function readDeployment(source: string): Promise<Deployment> {
   const name = published.find((each) => each === source);
   if (name !== undefined) return publishedDeployment(name);
-  const result = Deployment.safeParse(await readJson(source, 'the deployment'));
-  if (result.success) return result.data;
-  const issue = result.error.issues[0];
-  const field = issue?.path.join('.') ?? '';
-  throw badInput(
-    `wrong deployment in ${source} at ${field}: ${issue?.message}`,
-    field,
-    `correct ${field}, or use one of ${published.join(', ')}; "moestack plan --out" writes such files`,
-  );
+  return readFileOf(Deployment, source, {
+    what: 'deployment',
+    otherwise: `, or use one of ${published.join(', ')}; "moestack plan --out" writes such files`,
+  });
 }
 
 function* firstOf<T>(items: Iterable<T>, count: number): Generator<T> {
