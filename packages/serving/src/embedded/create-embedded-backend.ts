@@ -4,11 +4,11 @@ import type { Communicator } from '@moestack/collectives';
 import { endOfSequenceIds, loadTokenizer, readConfig, readGenerationConfig } from '@moestack/model';
 import type { GenerationConfig } from '@moestack/schemas';
 import { systemClock } from '../clock.js';
+import { badOption } from '../errors.js';
 import { EngineBackend, type GenerationDefaults } from './engine-backend.js';
 import { EngineMonitor } from './engine-monitor.js';
 import { type EngineRestart, EngineSupervisor, type StageRanks } from './engine-supervisor.js';
 import {
-  badOption,
   count,
   directoryPath,
   type EmbeddedBackend,

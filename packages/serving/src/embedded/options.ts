@@ -5,7 +5,7 @@ import type { LiveRebalancerOptions, Plan } from '@moestack/placement';
 import type { AdmissionPolicy, SchedulerConfig } from '@moestack/scheduler';
 import type { Backend } from '../backend.js';
 import type { Clock } from '../clock.js';
-import { ServingError } from '../errors.js';
+import { badOption } from '../errors.js';
 import type { EngineStats, SloTargets } from './engine-stats.js';
 import type { EngineRestart } from './engine-supervisor.js';
 import type { StageExperts, StageRebalance } from './expert-balancer.js';
@@ -238,14 +238,4 @@ export function count(name: string, value: number, minimum: number, maximum: num
 export function seconds(name: string, value: number): number {
   if (Number.isFinite(value) && value > 0 && value <= MAXIMUM_SECONDS) return value;
   throw badOption(name, value, `seconds above 0, at most ${MAXIMUM_SECONDS}`);
-}
-
-export function badOption(name: string, value: unknown, expected: string, cause?: unknown): ServingError {
-  return new ServingError({
-    code: 'serving/bad-options',
-    message: `expected ${expected} for ${name}, got ${String(value)}`,
-    value,
-    remedy: `pass ${expected}`,
-    cause,
-  });
 }

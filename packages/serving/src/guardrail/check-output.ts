@@ -2,10 +2,9 @@ import { upstreamError } from '../errors.js';
 import { eventData, SseFrames } from '../http/sse-frames.js';
 import { JsonObject, listElements } from '../json/json-object.js';
 import type { BodyConsumer, BodySource } from '../upstream/leg.js';
+import { textFields } from './choice-texts.js';
 import { type GatewayGuardrail, maxHeldCharacters, tooLongToCheck } from './guardrail.js';
-
-/** Where the text of a choice stands, by field of its message or delta; `text` is the completion's own. */
-const textFields = ['content', 'reasoning_content', 'reasoning', 'refusal'] as const;
+import { StreamWatch } from './watch-output.js';
 
 /** A body without a stream, its texts checked. */
 export async function checkWhole(text: string, guardrail: GatewayGuardrail): Promise<string> {
@@ -72,11 +71,13 @@ interface Held {
 
 /**
  * A stream whose text is held back until each choice has finished and was checked; everything else passes. Text leaves
- * in one event a choice, without log-probabilities, which would spell out what was masked.
+ * in one event a choice, without log-probabilities, which would spell out what was masked. A guardrail that only
+ * annotates holds nothing back.
  */
 export function checkedStream(source: BodySource, guardrail: GatewayGuardrail): BodySource {
+  const Check = guardrail.onlyAnnotates ? StreamWatch : StreamCheck;
   return {
-    consume: (consumer) => source.consume(new StreamCheck(source, consumer, guardrail)),
+    consume: (consumer) => source.consume(new Check(source, consumer, guardrail)),
     resume: () => source.resume(),
     abort: (reason) => source.abort(reason),
   };
