@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
-import { ServingError } from './errors.js';
+import { badOption, ServingError } from './errors.js';
 import type { Gateway } from './gateway/gateway.js';
 import { isHostAllowed, isLoopback, refuseHost } from './http/host-check.js';
 
@@ -97,12 +97,7 @@ function requirePositive(values: Readonly<Record<string, number>>): void {
   for (const [name, value] of Object.entries(values)) {
     // Node's timers hold 2^31 ms, and it takes 0 for no limit at all.
     if (value > 0 && value < 2 ** 31 / 1000) continue;
-    throw new ServingError({
-      code: 'serving/bad-options',
-      message: `expected a number above 0 and below 2,147,483 for ${name}, got ${value}`,
-      remedy: 'leave it out, or pass such a number',
-      value,
-    });
+    throw badOption(name, value, 'a number above 0 and below 2,147,483');
   }
 }
 

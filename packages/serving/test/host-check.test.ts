@@ -69,15 +69,19 @@ describe('a refused request', () => {
 });
 
 describe('a server with limits that are none', () => {
-  it.each([{ headSeconds: Number.NaN }, { requestSeconds: 0 }, { keepAliveSeconds: -1 }, { maxConnections: Infinity }])(
-    'is not started: %o',
-    async (options) => {
-      await expect(listen(createGateway({ backend: new EchoBackend() }), { port: 0, ...options })).rejects.toMatchObject({
-        code: 'serving/bad-options',
-        message: expect.stringContaining(Object.keys(options)[0]!),
-      });
-    },
-  );
+  it.each([
+    { headSeconds: Number.NaN },
+    { requestSeconds: 0 },
+    { keepAliveSeconds: -1 },
+    { maxConnections: Infinity },
+  ])('is not started: %o', async (options) => {
+    await expect(
+      listen(createGateway({ backend: new EchoBackend() }), { port: 0, ...options }),
+    ).rejects.toMatchObject({
+      code: 'serving/bad-options',
+      message: expect.stringContaining(Object.keys(options)[0]!),
+    });
+  });
 });
 
 describe('a server with a limit of connections', () => {
