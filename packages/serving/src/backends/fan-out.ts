@@ -50,9 +50,14 @@ function promptList(body: JsonObject): (string | undefined)[] {
   return listElements(body.raw('prompt')!);
 }
 
+/** How many prompts a request has; token ids are one. */
+export function countPrompts(body: JsonObject): number {
+  return promptList(body).length;
+}
+
 /** How many items a request makes of its body: prompts times choices. */
 export function countItems(body: JsonObject): number {
-  return promptList(body).length * choicesOf(body);
+  return countPrompts(body) * choicesOf(body);
 }
 
 function choicesOf(body: JsonObject): number {
