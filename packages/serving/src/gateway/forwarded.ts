@@ -56,7 +56,11 @@ export async function answerForwarded(
     }
     const isStream = /^text\/event-stream\b/i.test(answer.contentType);
     if (isStream && request.body.get('stream') !== true) {
-      const error = upstreamError('bad-answer', 'of the answer', 'it is a stream, and none was asked for');
+      const error = upstreamError(
+        'bad-answer',
+        'of the answer',
+        'it sent a stream, though none was asked for',
+      );
       answer.source.abort(error);
       throw error;
     }
@@ -172,7 +176,7 @@ async function sendWhole(
     throw signal.reason;
   }
   if (request.body.get('stream') === true) {
-    throw upstreamError('bad-answer', 'of the answer', 'it is no stream, and one was asked for');
+    throw upstreamError('bad-answer', 'of the answer', 'it sent no stream, though one was asked for');
   }
   let { bytes } = ended.value;
   const guardrail = watchedGuardrail(context.guardrail, request.log);
