@@ -87,8 +87,8 @@ node -e "import('@moestack/simulator').then((s) => console.log(s.kernelErrorTabl
 
 From layout and kernel tables alone: no rate, efficiency or factor was fitted to these figures. Two choices of structure were made after a first comparison and are said
 here. A single batch runs shared experts beside dispatch, as engines do (its absence put the gain of two micro-batches in prefill at 47 %). The online rows assume balanced
-experts like all others; with a popularity that falls as 1 / place the decode row would miss (last paragraph of this section). Training is priced with terms that were added after hours had come out at 131 K;
-none was sized by the figures here, and the profile row was compared last. Rows with a bar are promised within 20 %.
+experts like all others; with a popularity that falls as 1 / place the decode row would miss (last paragraph of this section). Training is priced with terms that were added after hours had come out at 131 K
+and DeepSeek's training profile had been read; the size of none is taken from either. Rows with a bar are promised within 20 %.
 
 | what | published | predicted | error | within 20 % | how |
 |---|---|---|---|---|---|
