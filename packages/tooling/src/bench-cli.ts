@@ -127,6 +127,7 @@ if (args.includes('--help')) {
         `${ratio.name.padEnd(56)} ${figure.padStart(10)}${ratio.aim === undefined ? '' : `  (aim ${ratio.aim})`}`,
       );
     }
+    for (const note of report.notes) console.log(note);
     if (args.includes('--json')) {
       const folder = join(dirname(file), 'results');
       mkdirSync(folder, { recursive: true });
