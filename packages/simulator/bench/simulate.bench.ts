@@ -2,7 +2,6 @@ import {
   createStepCostModel,
   type Deployment,
   deepSeekV3,
-  fcfsQueue,
   h800,
   predictKernel,
   publishedDeployment,
@@ -77,10 +76,6 @@ function parts(): BenchGroup {
     deployment: publishedDeployment('online'),
     role: 'decode',
   });
-  const queue = Array.from({ length: 10_000 }, (_, i) => ({
-    arrivalUs: 100 * i,
-    serviceUs: 350 + (i % 100),
-  }));
   const query = { kernel_source: 'fa3', num_heads: 128, batch_size: 70, isl: 3000 };
   return {
     name: 'parts',
@@ -100,7 +95,6 @@ function parts(): BenchGroup {
         work: 1,
         run: () => predictKernel('h100_sxm', 'mla_generation', query),
       },
-      { name: 'fcfsQueue', unit: 'requests/s', work: 10_000, run: () => fcfsQueue(queue, { servers: 4 }) },
     ],
   };
 }
