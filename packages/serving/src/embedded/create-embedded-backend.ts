@@ -85,6 +85,7 @@ export async function createEmbeddedBackend(options: EmbeddedOptions): Promise<E
     EngineSupervisor.start(supervision, ranks),
   );
   return new EngineBackend({
+    name: options.backendName ?? 'embedded',
     card: { id: options.name ?? basename(resolve(directory)), contextTokens: sizes.contextTokens },
     tokenizer,
     encoder: new PromptEncoder({

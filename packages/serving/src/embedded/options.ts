@@ -17,6 +17,8 @@ export interface EmbeddedOptions {
   readonly modelDirectory: string | URL;
   /** The model's name in the API; default: the directory's name. */
   readonly name?: string;
+  /** Name of the backend in metrics and beside others of a gateway; default `embedded`. */
+  readonly backendName?: string;
   /** Default: `fp8-weights` for a checkpoint with FP8 tensors, else `f32`. */
   readonly precision?: Precision;
   /** `split` (default): a prefill rank and a decode rank, each with its weights and KV pool. `mixed`: one rank for both. */
