@@ -67,7 +67,8 @@ export async function answerForwarded(
     }
     sendError(cause, sink, request.requestId);
     log.failed(cause);
-    if (errorStatus(cause) >= 500) context.onError(cause, request.requestId);
+    // A server's own answer is that server's to log; it may quote the prompt.
+    if (errorStatus(cause) >= 500 && !isErrorAnswer(cause)) context.onError(cause, request.requestId);
   } finally {
     lease.settle(used ?? { completionTokens: progress.pieces });
     task.end();

@@ -14,7 +14,7 @@ export async function checkWhole(text: string, guardrail: GatewayGuardrail): Pro
   }
   const choices: string[] = [];
   for (const raw of listElements(body.raw('choices')!)) {
-    const choice = JsonObject.parse(raw);
+    const choice = choiceOf(raw, 'of the answer');
     const edits: Record<string, string> = {};
     const messageText = choice.raw('message');
     if (messageText?.startsWith('{') === true) {
@@ -29,6 +29,19 @@ export async function checkWhole(text: string, guardrail: GatewayGuardrail): Pro
     choices.push(choice.with(edits));
   }
   return body.with({ choices: `[${choices.join(',')}]` });
+}
+
+/** An error of the parser would show the client what was never checked. */
+function choiceOf(text: string, where: string): JsonObject {
+  const choice = JsonObject.tryParse(text);
+  if (choice === undefined) throw upstreamError('bad-answer', where, 'one of its choices is no object');
+  return choice;
+}
+
+function eventOf(data: string): JsonObject {
+  const body = JsonObject.tryParse(data);
+  if (body === undefined) throw upstreamError('bad-answer', 'of the stream', 'one of its events is no JSON');
+  return body;
 }
 
 async function checkFields(
@@ -133,8 +146,8 @@ class StreamCheck implements BodyConsumer {
     let out = '';
     for (const event of events) {
       const data = eventData(event);
-      const body = data?.startsWith('{') === true ? JsonObject.tryParse(data) : undefined;
-      if (body === undefined || !Array.isArray(body.get('choices')) || body.has('error')) {
+      const body = data === undefined || data === '[DONE]' ? undefined : eventOf(data);
+      if (body === undefined || !Array.isArray(body.get('choices'))) {
         out += `${event}\n\n`;
         continue;
       }
@@ -149,7 +162,7 @@ class StreamCheck implements BodyConsumer {
 
   /** The events that a choice of an event becomes. */
   async #choice(body: JsonObject, raw: string): Promise<string[]> {
-    const choice = JsonObject.parse(raw);
+    const choice = choiceOf(raw, 'of the stream');
     const index = Number(choice.get('index') ?? 0);
     const deltaText = choice.raw('delta');
     const isChat = deltaText?.startsWith('{') === true;
