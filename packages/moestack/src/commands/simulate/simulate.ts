@@ -121,7 +121,7 @@ function describe(title: string, result: SimulationResult): string[] {
   ];
   return [
     title,
-    `${arrived} requests in ${time(durationSeconds)}, ${finished} finished${turned === 0 ? '' : `, ${turned} refused`}: ` +
+    `${arrived} requests in ${time(durationSeconds)} from the first arrival to the last token, ${finished} finished${turned === 0 ? '' : `, ${turned} refused`}: ` +
       `${figure(result.requestsPerSecond)} requests/s, ${figure(result.outputTokensPerSecond)} generated tokens/s`,
     ...(goodput === null
       ? []
