@@ -301,6 +301,17 @@ describe('runLoad', () => {
     });
   });
 
+  it.each(['onRequest', 'onProgress'])('ends with what %s throws', async (callback) => {
+    const url = await serve(obliging);
+    const thrown = new Error('the disk is full');
+    const options = {
+      [callback]: () => {
+        throw thrown;
+      },
+    };
+    await expect(runLoad({ url, trace: trace(10), ...options })).rejects.toBe(thrown);
+  });
+
   it.each([
     [{ url: 'ftp://x' }, 'url'],
     [{ arrivals: 'closed' as const }, 'concurrency'],
