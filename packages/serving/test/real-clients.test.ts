@@ -1,18 +1,17 @@
-import { spawn, spawnSync } from 'node:child_process';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import { ChatOpenAI } from '@langchain/openai';
 import { generateText, streamText } from 'ai';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type AnyBackend, OpenAiBackend, SglangBackend, VllmBackend } from '../src/index.js';
+import { curl, hasCurl } from './curl.js';
 import { EchoBackend } from './echo-backend.js';
 import { answerText, type Fault } from './pools/engine-server.js';
 import { gatewayOver, type Running } from './pools/gateway-over.js';
+import { MooncakePair } from './pools/mooncake-pair.js';
 import { OpenAiServer } from './pools/openai-server.js';
 import { SglangPair } from './pools/sglang-pair.js';
 import { VllmPair } from './pools/vllm-pair.js';
-
-const hasCurl = spawnSync('curl', ['--version']).status === 0;
 
 interface Subject {
   readonly backend: AnyBackend;
@@ -56,6 +55,23 @@ const kinds: [string, () => Promise<Subject>][] = [
         name: 'b',
         retry: { maxAttempts: 1 },
         prefill: [{ url: pair.prefill.url }],
+        decode: [{ url: pair.decode.url }],
+      });
+      const fail = (fault: Fault | undefined) => {
+        pair.decode.fault = () => fault;
+      };
+      return { backend, model: 'm', text: answerText(8), stop: () => pair.stop(), fail };
+    },
+  ],
+  [
+    'vLLM pools with Mooncake',
+    async () => {
+      const pair = await new MooncakePair({ splitBytes: true }).start();
+      const backend = new VllmBackend({
+        name: 'b',
+        connector: 'mooncake',
+        retry: { maxAttempts: 1 },
+        prefill: [{ url: pair.prefill.url, bootstrapPort: pair.bootstrapPort }],
         decode: [{ url: pair.decode.url }],
       });
       const fail = (fault: Fault | undefined) => {
@@ -224,24 +240,3 @@ describe.each(kinds)('over %s', (_, make) => {
     });
   });
 });
-
-function curl(url: string, body: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const child = spawn('curl', [
-      '-sN',
-      '--max-time',
-      '20',
-      url,
-      '-H',
-      'content-type: application/json',
-      '-d',
-      body,
-    ]);
-    let text = '';
-    child.stdout.on('data', (chunk: Buffer) => {
-      text += chunk.toString('utf8');
-    });
-    child.on('error', reject);
-    child.on('close', () => resolve(text));
-  });
-}
