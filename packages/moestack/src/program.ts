@@ -121,6 +121,12 @@ function createProgram(environment: CliEnvironment, reporter: Reporter, signal: 
         'w8a8',
       ]),
     )
+    .addOption(
+      new Option(
+        '--attention <form>',
+        'absorbed and naive draw the same text after a restart to the last bit (default: auto, the cheaper one)',
+      ).choices(['auto', 'naive', 'absorbed']),
+    )
     .option('--mixed', 'prefill and decode in one rank: half the memory')
     .option(
       '--prefill-ranks <n>',

@@ -219,7 +219,7 @@ describe('moestack simulate', () => {
   it.each([
     ['a deployment that is none', ['{"schemaVersion":2}'], 'wrong deployment'],
     ['half an SLO', ['profile', '--ttft', '1'], '--ttft and --tpot together'],
-    ['a trace that is none', ['profile', '--trace'], 'a header with arrival_us'],
+    ['a trace that is none', ['profile', '--trace'], 'a header such as TIMESTAMP'],
   ])('refuses %s', async (_, [deployment, ...args], message) => {
     await writeFile(file('bad.json'), deployment!);
     const rest = args.at(-1) === '--trace' ? [...args, file('bad.json')] : args;

@@ -60,6 +60,30 @@ describe('a server on a loopback address', () => {
   });
 });
 
+describe('a refused request', () => {
+  it('is counted like those that were answered', async () => {
+    await get('evil.example');
+    const metrics = await (await fetch(`${server.url}/metrics`)).text();
+    expect(metrics).toMatch(/^moestack:http_responses_total\{route="\/v1\/models",status="403"\} \d+$/m);
+  });
+});
+
+describe('a server with limits that are none', () => {
+  it.each([
+    { headSeconds: Number.NaN },
+    { requestSeconds: 0 },
+    { keepAliveSeconds: -1 },
+    { maxConnections: Infinity },
+  ])('is not started: %o', async (options) => {
+    await expect(
+      listen(createGateway({ backend: new EchoBackend() }), { port: 0, ...options }),
+    ).rejects.toMatchObject({
+      code: 'serving/bad-options',
+      message: expect.stringContaining(Object.keys(options)[0]!),
+    });
+  });
+});
+
 describe('a server with a limit of connections', () => {
   it('closes further ones at once', async () => {
     const small = await listen(createGateway({ backend: new EchoBackend() }), { port: 0, maxConnections: 1 });

@@ -4,7 +4,14 @@ import { ChatOpenAI } from '@langchain/openai';
 import { generateText, streamText } from 'ai';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type AnyBackend, OpenAiBackend, SglangBackend, VllmBackend } from '../src/index.js';
+import {
+  type AnyBackend,
+  OpenAiBackend,
+  SglangBackend,
+  type SglangBackendOptions,
+  VllmBackend,
+  type VllmBackendOptions,
+} from '../src/index.js';
 import { EchoBackend } from './echo-backend.js';
 import { answerText, type Fault } from './pools/engine-server.js';
 import { gatewayOver, type Running } from './pools/gateway-over.js';
@@ -21,6 +28,22 @@ interface Subject {
   readonly stop: () => Promise<void>;
   /** Makes the server that answers break from now on; undefined mends it. */
   readonly fail?: (fault: Fault | undefined) => void;
+}
+
+function ofPools(
+  pair: VllmPair | SglangPair,
+  PairBackend: new (options: VllmBackendOptions & SglangBackendOptions) => AnyBackend,
+): Subject {
+  const backend = new PairBackend({
+    name: 'b',
+    retry: { maxAttempts: 1 },
+    prefill: [{ url: pair.prefill.url }],
+    decode: [{ url: pair.decode.url }],
+  });
+  const fail = (fault: Fault | undefined) => {
+    pair.decode.fault = () => fault;
+  };
+  return { backend, model: 'm', text: answerText(8), stop: () => pair.stop(), fail };
 }
 
 const kinds: [string, () => Promise<Subject>][] = [
@@ -48,38 +71,8 @@ const kinds: [string, () => Promise<Subject>][] = [
       return { backend, model: 'm', text: answerText(8), stop: () => server.stop(), fail };
     },
   ],
-  [
-    'vLLM pools',
-    async () => {
-      const pair = await new VllmPair({ splitBytes: true }).start();
-      const backend = new VllmBackend({
-        name: 'b',
-        retry: { maxAttempts: 1 },
-        prefill: [{ url: pair.prefill.url }],
-        decode: [{ url: pair.decode.url }],
-      });
-      const fail = (fault: Fault | undefined) => {
-        pair.decode.fault = () => fault;
-      };
-      return { backend, model: 'm', text: answerText(8), stop: () => pair.stop(), fail };
-    },
-  ],
-  [
-    'SGLang pools',
-    async () => {
-      const pair = await new SglangPair({ splitBytes: true }).start();
-      const backend = new SglangBackend({
-        name: 'b',
-        retry: { maxAttempts: 1 },
-        prefill: [{ url: pair.prefill.url }],
-        decode: [{ url: pair.decode.url }],
-      });
-      const fail = (fault: Fault | undefined) => {
-        pair.decode.fault = () => fault;
-      };
-      return { backend, model: 'm', text: answerText(8), stop: () => pair.stop(), fail };
-    },
-  ],
+  ['vLLM pools', async () => ofPools(await new VllmPair({ splitBytes: true }).start(), VllmBackend)],
+  ['SGLang pools', async () => ofPools(await new SglangPair({ splitBytes: true }).start(), SglangBackend)],
 ];
 
 describe.each(kinds)('over %s', (_, make) => {
@@ -121,7 +114,7 @@ describe.each(kinds)('over %s', (_, make) => {
     fail('error-400');
     await expect(client.chat.completions.create({ model, messages })).rejects.toMatchObject({
       status: 400,
-      message: expect.stringMatching(/temperature|refuses/),
+      message: expect.stringMatching(/temperature/),
     });
     fail('reset-mid-stream');
     const broken = await client.chat.completions.create({ model, messages, stream: true });
@@ -145,7 +138,7 @@ describe.each(kinds)('over %s', (_, make) => {
     const { fail } = subject;
     if (fail === undefined) return;
     fail('error-400');
-    await expect(generateText({ model, prompt: 'a', maxRetries: 0 })).rejects.toThrow(/temperature|refuses/);
+    await expect(generateText({ model, prompt: 'a', maxRetries: 0 })).rejects.toThrow(/temperature/);
     fail('no-finish');
     const errors: unknown[] = [];
     const broken = streamText({
@@ -173,7 +166,7 @@ describe.each(kinds)('over %s', (_, make) => {
     const { fail } = subject;
     if (fail === undefined) return;
     fail('error-400');
-    await expect(model.invoke('a')).rejects.toThrow(/temperature|refuses/);
+    await expect(model.invoke('a')).rejects.toThrow(/temperature/);
     fail(undefined);
   });
 

@@ -1,5 +1,6 @@
-import { badRequest, ServingError } from '../errors.js';
+import { badRequest } from '../errors.js';
 import type { ForwardAnswer, ForwardOptions, ForwardRequest } from '../forward.js';
+import { isErrorAnswer } from '../http/error-frame.js';
 import { JsonObject, listElements } from '../json/json-object.js';
 import { requestLimits } from '../openai/common-request.js';
 import { mergeStreams } from './merge-streams.js';
@@ -111,14 +112,4 @@ export async function fanOut(
     };
   }
   return { ...bodies[0]!, source: mergeWhole(sources, { choicesPerPrompt, limitBytes: maxPartBytes }) };
-}
-
-function isErrorAnswer(value: unknown): value is Extract<ForwardAnswer, { type: 'error' }> {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    !ServingError.isInstance(value) &&
-    (value as { type?: unknown }).type === 'error' &&
-    'body' in value
-  );
 }

@@ -21,7 +21,7 @@ export interface ProcessOptions {
  * A stage whose ranks are processes: this one, and those that {@link followProcess} runs in. It posts what they need ahead of each step; this process runs its
  * part between the turns of its event loop.
  */
-export class ProcessGroup implements StageChannel {
+export class ProcessGroup extends RankAssignment implements StageChannel {
   readonly name: string;
   readonly stepShape: StepBufferShape;
   readonly weightBytes: number;
@@ -33,7 +33,6 @@ export class ProcessGroup implements StageChannel {
   readonly #links: readonly ProcessLink[];
   readonly #outboxes: ToProcess[][];
   readonly #buffers: StepBuffer[] = [];
-  readonly #assignment: RankAssignment;
   #last: Promise<void> = Promise.resolve();
   #answer: FromWorker | undefined;
   #onMessage: (message: FromWorker) => void = () => undefined;
@@ -45,6 +44,7 @@ export class ProcessGroup implements StageChannel {
     opened: { rank: Rank; runtime: ModelRuntime },
     answer: { listener: (message: FromWorker) => void },
   ) {
+    super(control.size);
     this.name = options.name;
     this.stepShape = options.setup.stepShape;
     this.ranks = control.size;
@@ -53,7 +53,6 @@ export class ProcessGroup implements StageChannel {
     this.#rank = opened.rank;
     this.weightBytes = opened.runtime.weightBytes;
     this.blockBytes = opened.runtime.blockBytes;
-    this.#assignment = new RankAssignment(control.size);
     answer.listener = (message) => {
       this.#answer = message;
     };
@@ -68,22 +67,6 @@ export class ProcessGroup implements StageChannel {
     const opened = await openRank(options.setup, options.place, (message) => answer.listener(message));
     const control = await options.place.communicator.dup(waitOf(options));
     return new ProcessGroup(options, control, opened, answer);
-  }
-
-  rankOf(id: number): number {
-    return this.#assignment.rankOf(id);
-  }
-
-  assign(id: number, rank: number): void {
-    this.#assignment.assign(id, rank);
-  }
-
-  loadOf(rank: number): number {
-    return this.#assignment.loadOf(rank);
-  }
-
-  forget(id: number): void {
-    this.#assignment.forget(id);
   }
 
   post(message: ToWorker): void {

@@ -36,7 +36,7 @@ type RankListener = (rank: number, message: FromWorker) => void;
  * A stage of several ranks, each a thread, or several that share the attention heads of its sequences: each has the cache of its own sequences, all of them the experts. Every rank takes part in every step; it finds its sequences in
  * the shared step buffer. To the engine the stage answers as one.
  */
-export class StageGroup implements StageChannel {
+export class StageGroup extends RankAssignment implements StageChannel {
   readonly name: string;
   readonly stepShape: StepBufferShape;
   readonly weightBytes: number;
@@ -46,20 +46,19 @@ export class StageGroup implements StageChannel {
   /** Threads of the stage. */
   readonly threads: number;
   readonly #workers: readonly StageWorker[];
-  readonly #assignment: RankAssignment;
   readonly #expected = new Map<number, Expected>();
   #onMessage: (message: FromWorker) => void = () => undefined;
   #onFailure: (error: unknown) => void = () => undefined;
   #onRank: RankListener = () => undefined;
 
   private constructor(options: StageGroupOptions, workers: readonly StageWorker[]) {
+    super(workers.length / options.tensor);
     this.name = options.name;
     this.stepShape = options.setup.stepShape;
     this.copies = options.tensor;
     this.threads = workers.length;
     this.ranks = workers.length / options.tensor;
     this.#workers = workers;
-    this.#assignment = new RankAssignment(this.ranks);
     this.weightBytes = workers.reduce((sum, worker) => sum + worker.weightBytes, 0);
     this.blockBytes = workers[0]!.blockBytes;
   }
@@ -99,22 +98,6 @@ export class StageGroup implements StageChannel {
       }
       throw error;
     }
-  }
-
-  rankOf(id: number): number {
-    return this.#assignment.rankOf(id);
-  }
-
-  assign(id: number, rank: number): void {
-    this.#assignment.assign(id, rank);
-  }
-
-  loadOf(rank: number): number {
-    return this.#assignment.loadOf(rank);
-  }
-
-  forget(id: number): void {
-    this.#assignment.forget(id);
   }
 
   post(message: ToWorker): void {

@@ -13,6 +13,7 @@ import { JsonObject } from '../json/json-object.js';
 import type { BodySource } from '../upstream/leg.js';
 import type { GatewayContext } from './options.js';
 import type { RequestLog } from './request-log.js';
+import { watchedGuardrail } from './watched-guardrail.js';
 
 /** A request that goes to a pool, its body read and its sender known. */
 export interface ForwardedRequest {
@@ -66,7 +67,8 @@ export async function answerForwarded(
     }
     sendError(cause, sink, request.requestId);
     log.failed(cause);
-    if (errorStatus(cause) >= 500) context.onError(cause, request.requestId);
+    // A server's own answer is that server's to log; it may quote the prompt.
+    if (errorStatus(cause) >= 500 && !isErrorAnswer(cause)) context.onError(cause, request.requestId);
   } finally {
     lease.settle(used ?? { completionTokens: progress.pieces });
     task.end();
@@ -78,7 +80,8 @@ async function prepare(
   context: GatewayContext,
 ): Promise<{ forward: ForwardRequest; hideUsage: boolean }> {
   let body = stripInternalFields(request.body);
-  if (context.guardrail !== undefined) body = await checkInput(body, context.guardrail);
+  const guardrail = watchedGuardrail(context.guardrail, request.log);
+  if (guardrail !== undefined) body = await checkInput(body, guardrail);
   const hideUsage = request.countsTokens && body.get('stream') === true && !asksForUsage(body);
   if (hideUsage) {
     const options = body.raw('stream_options');
@@ -125,11 +128,8 @@ async function sendStream(
     readonly progress: { pieces: number };
   },
 ): Promise<RelayResult> {
-  const { guardrail } = context;
-  const source =
-    guardrail === undefined || guardrail.onlyAnnotates
-      ? answer.source
-      : checkedStream(answer.source, guardrail);
+  const guardrail = watchedGuardrail(context.guardrail, request.log);
+  const source = guardrail === undefined ? answer.source : checkedStream(answer.source, guardrail);
   sink.start(200, {
     'content-type': answer.contentType,
     'cache-control': 'no-cache',
@@ -165,9 +165,8 @@ async function sendWhole(
     throw signal.reason;
   }
   let { bytes } = ended.value;
-  if (context.guardrail !== undefined) {
-    bytes = Buffer.from(await checkWhole(bytes.toString('utf8'), context.guardrail));
-  }
+  const guardrail = watchedGuardrail(context.guardrail, request.log);
+  if (guardrail !== undefined) bytes = Buffer.from(await checkWhole(bytes.toString('utf8'), guardrail));
   request.log.firstByte();
   sink.start(200, {
     'content-type': 'application/json',

@@ -1,4 +1,4 @@
-import type { Dispatcher } from 'undici';
+import { type Dispatcher, errors } from 'undici';
 import { ServingError, upstreamError } from '../errors.js';
 import type { Worker } from './worker.js';
 
@@ -263,7 +263,11 @@ function upstreamFailure(cause: unknown, worker: string): ServingError {
     case 'UND_ERR_DESTROYED':
     case 'UND_ERR_CLOSED':
       return upstreamError('unreachable', worker, `it cannot be reached: ${String(code)}`, cause);
-    default:
-      return upstreamError('reset', worker, `the connection broke: ${detail}`, cause);
+    default: {
+      const message = `the connection broke: ${detail}`;
+      // The parser's own error carries the bytes that it could not read, and whoever logs a cause logs them.
+      const isParser = cause instanceof errors.HTTPParserError;
+      return upstreamError('reset', worker, message, isParser ? new Error(detail) : cause);
+    }
   }
 }

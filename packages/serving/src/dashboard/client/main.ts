@@ -210,6 +210,7 @@ class Dashboard {
   #showRequests({ recent, totals }: LiveEvent): void {
     const parts = [
       `${compact(totals.requests)} requests`,
+      `${compact(totals.refused)} refused`,
       `${compact(totals.failed)} failed`,
       `${compact(totals.generatedTokens)} tokens generated`,
       ...(totals.promptTokens > 0
