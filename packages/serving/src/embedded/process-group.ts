@@ -20,7 +20,7 @@ export interface ProcessOptions {
  * A stage whose ranks are processes: this one, and those that {@link followProcess} runs in. It posts what they need ahead of each step; this process runs its
  * part between the turns of its event loop.
  */
-export class ProcessGroup extends RankAssignment implements StageChannel {
+export class ProcessGroup implements StageChannel {
   readonly name: string;
   readonly stepShape: StepBufferShape;
   readonly weightBytes: number;
@@ -43,7 +43,6 @@ export class ProcessGroup extends RankAssignment implements StageChannel {
     opened: { rank: Rank; runtime: ModelRuntime },
     answer: { listener: (message: FromWorker) => void },
   ) {
-    super(control.size);
     this.name = options.name;
     this.stepShape = options.setup.stepShape;
     this.ranks = control.size;

@@ -35,7 +35,7 @@ type RankListener = (rank: number, message: FromWorker) => void;
  * A stage of several ranks, each a thread, or several that share the attention heads of its sequences: each has the cache of its own sequences, all of them the experts. Every rank takes part in every step; it finds its sequences in
  * the shared step buffer. To the engine the stage answers as one.
  */
-export class StageGroup extends RankAssignment implements StageChannel {
+export class StageGroup implements StageChannel {
   readonly name: string;
   readonly stepShape: StepBufferShape;
   readonly weightBytes: number;
@@ -51,7 +51,6 @@ export class StageGroup extends RankAssignment implements StageChannel {
   #onRank: RankListener = () => undefined;
 
   private constructor(options: StageGroupOptions, workers: readonly StageWorker[]) {
-    super(workers.length / options.tensor);
     this.name = options.name;
     this.stepShape = options.setup.stepShape;
     this.copies = options.tensor;
