@@ -4,7 +4,6 @@ import { decodeError, encodeError } from '@moestack/schemas/errors';
 import type { ServingError } from '../errors.js';
 import { type FromProcess, ProcessLink, type ToProcess } from './process-messages.js';
 import type { FromWorker, PlacedLogprobs, RankSetup, ToWorker } from './protocol.js';
-import { RankAssignment } from './rank-assignment.js';
 import { openRank, type Rank, type RankPlace } from './rank-thread.js';
 import type { LoadProgress, StageChannel } from './stage-worker.js';
 import { StepBuffer, type StepBufferShape } from './step-buffer.js';
@@ -71,13 +70,6 @@ export class ProcessGroup extends RankAssignment implements StageChannel {
 
   post(message: ToWorker): void {
     switch (message.type) {
-      case 'tokens':
-        this.postTo(this.rankOf(message.id), message);
-        break;
-      case 'release':
-        this.postTo(this.rankOf(message.id), message);
-        this.forget(message.id);
-        break;
       case 'buffer':
         this.#buffers.push(new StepBuffer(message.shared, this.stepShape));
         this.#rank.receive(message);

@@ -4,7 +4,6 @@ import { type DeepseekConfig, type ExpertRoutingOptions, expertSharedBytes } fro
 import { decodeError } from '@moestack/schemas/errors';
 import type { ServingError } from '../errors.js';
 import type { FromWorker, PlacedLogprobs, RankSetup, ToWorker } from './protocol.js';
-import { RankAssignment } from './rank-assignment.js';
 import { type LoadProgress, type StageChannel, StageWorker } from './stage-worker.js';
 import type { StepBufferShape } from './step-buffer.js';
 
@@ -101,15 +100,8 @@ export class StageGroup extends RankAssignment implements StageChannel {
   }
 
   post(message: ToWorker): void {
-    if (message.type === 'tokens') {
-      this.postTo(this.rankOf(message.id), message);
-    } else if (message.type === 'release') {
-      this.postTo(this.rankOf(message.id), message);
-      this.forget(message.id);
-    } else {
-      if (message.type === 'step') this.#expect(message.buffer, this.threads);
-      for (const worker of this.#workers) worker.post(message);
-    }
+    if (message.type === 'step') this.#expect(message.buffer, this.threads);
+    for (const worker of this.#workers) worker.post(message);
   }
 
   postTo(rank: number, message: ToWorker, transfer: readonly Transferable[] = [], copy?: number): void {
