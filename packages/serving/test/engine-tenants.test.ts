@@ -57,6 +57,7 @@ async function embedded(): Promise<{ backend: EngineBackend; channel: LoopbackCh
     { mixed: 1 },
   );
   const backend = new EngineBackend({
+    name: 'embedded',
     card: { id: 'm', contextTokens: 32 },
     tokenizer,
     encoder: new PromptEncoder({

@@ -44,9 +44,14 @@ export class RequestTracker implements GatewayObserver {
     this.#onEnd = onEnd;
   }
 
-  /** Requests that have not ended. */
+  /** How many requests have not ended. */
   get size(): number {
     return this.#open.size;
+  }
+
+  /** Requests that have not ended. */
+  get open(): Iterable<TrackedRequest> {
+    return this.#open.values();
   }
 
   observe(event: GatewayEvent): void {
