@@ -43,6 +43,7 @@ describe('keys and limits', () => {
     const { running, server } = await pool({ keys });
     const refused = await running.post(path, chat('a'));
     expect(refused.status).toBe(401);
+    expect(refused.headers.get('www-authenticate')).toBe('Bearer');
     expect(await refused.json()).toMatchObject({
       error: { type: 'authentication_error', code: 'invalid_api_key' },
     });
