@@ -6,6 +6,8 @@ const sourceConditions = ['@moestack/source', 'module', 'node', 'import', 'defau
 // `source` runs on TypeScript sources; `built` runs on dist, where worker threads and packed entry points live.
 export default defineConfig({
   test: {
+    // All cores: many tests wait for processes and timers, and one core less leaves half of a small machine idle.
+    maxWorkers: '100%',
     projects: [
       {
         resolve: { conditions: sourceConditions },

@@ -4,6 +4,7 @@ export default defineConfig({
   entry: {
     index: 'src/index.ts',
     errors: 'src/errors.ts',
+    html: 'src/html.ts',
   },
   format: 'esm',
   target: 'node20',

@@ -1,9 +1,9 @@
 import type { CheckpointInspection, TensorInspection } from '@moestack/schemas';
+import { escapeHtml, htmlPage } from '@moestack/schemas/html';
 import { binade, bytesText, countText, percent, short } from './inspection-format.js';
 import { byError, errorOf, groupTensors, type InspectionGroup } from './inspection-groups.js';
 import { codePlot, errorPlot, overviewPlots, tensorPlots } from './inspection-plots.js';
 import { inspectionStyle } from './inspection-style.js';
-import { escapeHtml } from './inspection-svg.js';
 
 /** Tensors shown with plots, and in the report at all: beyond, a browser labours. */
 const DEFAULT_DETAILS = 200;
@@ -24,19 +24,7 @@ export function inspectionHtml(report: CheckpointInspection, options: { details?
     omitted === 0
       ? ''
       : `<p class="quiet">${countText(omitted)} tensors of smaller or no error are left out.</p>`;
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="color-scheme" content="light dark">
-<title>Numerics of ${escapeHtml(report.source)}</title>
-<style>${inspectionStyle}</style>
-</head>
-<body>
-<main>
-<header>
+  const body = `<header>
 <p class="quiet">Checkpoint numerics</p>
 <h1>${escapeHtml(report.source)}</h1>
 ${original(report)}
@@ -52,11 +40,8 @@ ${figures(report)}
 <h2>Tensors, largest error first</h2>
 ${shown.map((tensor) => tensorDetails(tensor)).join('\n')}
 ${more}
-</section>
-</main>
-</body>
-</html>
-`;
+</section>`;
+  return htmlPage({ title: `Numerics of ${report.source}`, style: inspectionStyle, body });
 }
 
 function original(report: CheckpointInspection): string {

@@ -1,9 +1,10 @@
 import type { BinadeHistogram, CheckpointInspection, TensorInspection } from '@moestack/schemas';
+import { escapeHtml } from '@moestack/schemas/html';
 import { decodeTable } from './decode.js';
 import { type FormatName, formats } from './format-spec.js';
 import { short } from './inspection-format.js';
 import { errorOf, type InspectionGroup } from './inspection-groups.js';
-import { barPlot, escapeHtml, type PointSeries, pointPlot } from './inspection-svg.js';
+import { barPlot, type PointSeries, pointPlot } from './inspection-svg.js';
 
 /** Roles told apart by colour in the error plot. */
 const COLOURED_ROLES = 7;

@@ -1,20 +1,11 @@
+import { escapeHtml } from '@moestack/schemas/html';
+
 /** Plots are this wide and high in their own units; pages scale them. */
 const WIDTH = 460;
 const HEIGHT = 190;
 const MARGIN = { left: 46, right: 10, top: 10, bottom: 34 } as const;
 const PLOT_WIDTH: number = WIDTH - MARGIN.left - MARGIN.right;
 const PLOT_HEIGHT: number = HEIGHT - MARGIN.top - MARGIN.bottom;
-
-/** Escapes text for HTML and attribute values; control characters, which a name may hold, are replaced. */
-export function escapeHtml(text: string): string {
-  return text
-    .replace(/[\p{Cc}\p{Cf}]/gu, '\u{fffd}')
-    .replace(/&/g, '&amp;')
-    .replace(/</g, '&lt;')
-    .replace(/>/g, '&gt;')
-    .replace(/"/g, '&quot;')
-    .replace(/'/g, '&#39;');
-}
 
 /** A histogram to draw. */
 export interface BarPlot {

@@ -60,7 +60,7 @@ test('names from the file cannot become markup or terminal commands', async () =
   expect(unclosed(html)).toEqual([]);
   expect(html).not.toContain('<img');
   expect(html).not.toContain('<b>');
-  expect(html).toContain('&lt;img src=x onerror=alert(1)&gt;&amp;&quot;&#39;');
+  expect(html).toContain('&#60;img src=x onerror=alert(1)&#62;&#38;&#34;&#39;');
   expect(html).not.toContain('\u001b');
   expect(inspectionTable(hostile)).not.toMatch(/(?!\n)\p{Cc}/u);
 });

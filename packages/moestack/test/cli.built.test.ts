@@ -1,5 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import OpenAI from 'openai';
@@ -104,6 +107,24 @@ describe('moestack serve', () => {
     } while (!moved());
     several.child.kill('SIGTERM');
     expect(await several.exited).toEqual([0, null]);
+  });
+
+  it('serves several models from one file', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'moestack-'));
+    const file = join(folder, 'two.yaml');
+    await writeFile(
+      file,
+      'schemaVersion: 1\nbackends: [{type: embedded, name: a}, {type: embedded, name: b}]',
+    );
+    const { client, child, exited } = await serve('--config', file);
+    await rm(folder, { recursive: true });
+    expect((await client.models.list()).data.map(({ id }) => id)).toEqual(['a', 'b']);
+    for (const model of ['a', 'b']) {
+      const { choices } = await client.completions.create({ model, prompt: 'It was', max_tokens: 2 });
+      expect(choices[0]!.text).not.toBe('');
+    }
+    child.kill('SIGTERM');
+    expect(await exited).toEqual([0, null]);
   });
 
   it('writes only JSON with --json', async () => {

@@ -5,6 +5,7 @@ export {
   type AdmissionRequest,
 } from './admission.js';
 export { SchedulerError, type SchedulerErrorCode } from './errors.js';
+export { PrefixCache } from './prefix-cache.js';
 export type { QueueLoad } from './queue-load.js';
 export { type FcfsRequest, type FcfsResult, replayFcfs } from './replay-fcfs.js';
 export { type PrefixCacheResult, type PrefixRequest, replayPrefixCache } from './replay-prefix-cache.js';

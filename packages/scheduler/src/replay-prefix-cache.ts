@@ -1,4 +1,5 @@
 import { SchedulerError } from './errors.js';
+import { PrefixCache } from './prefix-cache.js';
 
 /** A request for {@link replayPrefixCache}. */
 export interface PrefixRequest {
@@ -20,10 +21,7 @@ export interface PrefixCacheResult {
 }
 
 /**
- * Runs a trace through a cache of prompt blocks, requests one after the other.
- *
- * A hit is the longest prefix that is resident. Then every block of the request is touched from the last to the first,
- * so that the first is the most recent, missing ones come in, and the least recent go out until the capacity holds.
+ * Runs a trace through a {@link PrefixCache}, requests one after the other.
  *
  * @param options - `capacityBlocks`: default unlimited; `blockTokens`: tokens of a block, default 512.
  * @throws SchedulerError `scheduler/bad-config`.
@@ -36,28 +34,17 @@ export function replayPrefixCache(
   const { blockTokens = 512 } = options;
   if (!(capacity >= 0)) throw bad('capacityBlocks', capacity);
   if (!(Number.isInteger(blockTokens) && blockTokens >= 1)) throw bad('blockTokens', blockTokens);
-  // A set keeps the order of insertion: the least recent comes first.
-  const resident = new Set<number>();
+  const cache = new PrefixCache(capacity);
   const hitBlocks = new Int32Array(requests.length);
-  const result = { hitTokens: 0, totalBlocks: 0, totalTokens: 0, evictions: 0 };
+  const sums = { hitTokens: 0, totalBlocks: 0, totalTokens: 0 };
   requests.forEach(({ inputTokens, hashIds }, row) => {
-    let hits = 0;
-    while (hits < hashIds.length && resident.has(hashIds[hits]!)) hits++;
+    const hits = cache.take(hashIds);
     hitBlocks[row] = hits;
-    result.hitTokens += Math.min(blockTokens * hits, inputTokens);
-    result.totalTokens += inputTokens;
-    result.totalBlocks += hashIds.length;
-    for (let i = hashIds.length - 1; i >= 0; i--) {
-      resident.delete(hashIds[i]!);
-      resident.add(hashIds[i]!);
-    }
-    for (const block of resident) {
-      if (resident.size <= capacity) break;
-      resident.delete(block);
-      result.evictions++;
-    }
+    sums.hitTokens += Math.min(blockTokens * hits, inputTokens);
+    sums.totalTokens += inputTokens;
+    sums.totalBlocks += hashIds.length;
   });
-  return { hitBlocks, ...result, residentBlocks: resident.size };
+  return { hitBlocks, ...sums, evictions: cache.evictions, residentBlocks: cache.residentBlocks };
 }
 
 function bad(name: string, value: number): SchedulerError {

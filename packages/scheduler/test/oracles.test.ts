@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFixture, readFixtureJson } from '@moestack/fixtures';
+import { readRequestTrace, type TraceRequest } from '@moestack/schemas';
 import { describe, expect, it } from 'vitest';
 import { replayFcfs, replayPrefixCache } from '../src/index.js';
 
@@ -29,32 +30,15 @@ interface QueueCase {
   first_32_wait_us: number[];
 }
 
-interface Row {
-  arrivalUs: number;
-  inputTokens: number;
-  outputTokens: number;
-  hashIds: number[];
-}
+type Row = TraceRequest & { hashIds: readonly number[] };
 
 function readTrace(name: string): Row[] {
-  const isCsv = name.startsWith('azure');
-  const text = new TextDecoder().decode(readFixture(`serving/traces/${name}.${isCsv ? 'csv' : 'jsonl'}`));
-  const lines = text.trim().split('\n');
-  if (!isCsv) {
-    return lines.map((line) => {
-      const row = JSON.parse(line);
-      return {
-        arrivalUs: row.timestamp * 1000,
-        inputTokens: row.input_length,
-        outputTokens: row.output_length,
-        hashIds: row.hash_ids,
-      };
-    });
-  }
-  return lines.slice(1).map((line) => {
-    const [arrivalUs, inputTokens, outputTokens] = line.split(',').map(Number) as [number, number, number];
-    return { arrivalUs, inputTokens, outputTokens, hashIds: [] };
+  const file = `serving/traces/${name}.${name.startsWith('azure') ? 'csv' : 'jsonl'}`;
+  const lines = new TextDecoder().decode(readFixture(file)).split('\n');
+  const rows = readRequestTrace(lines, {
+    fail: ({ line, expected }) => new Error(`line ${line}: ${expected}`),
   });
+  return Array.from(rows, (row) => ({ hashIds: [], ...row }));
 }
 
 /** `20000 + 50*input_tokens` and the like. */

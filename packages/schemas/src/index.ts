@@ -39,6 +39,13 @@ export {
   LoadRequestRow,
 } from './load-report.js';
 export { ExpertLoad, MigrationPlan, Placement, PlacementDeployment } from './placement.js';
+export {
+  MOONCAKE_BLOCK_TOKENS,
+  type ReadTraceOptions,
+  readRequestTrace,
+  type TraceProblem,
+  type TraceRequest,
+} from './request-trace.js';
 export { MAX_TRACE_RECORDS, RoutingTrace, RoutingTraceRecord } from './routing-trace.js';
 export {
   decodeSidecar,

@@ -90,6 +90,18 @@ export function badRequest(options: {
   });
 }
 
+/** 400: an option of a function holds a value that it cannot work with. */
+export function badOption(name: string, value: unknown, expected: string, cause?: unknown): ServingError {
+  return new ServingError({
+    code: 'serving/bad-options',
+    message: `expected ${expected} for ${name}, got ${String(value)}`,
+    value,
+    remedy: `pass ${expected}`,
+    status: 400,
+    cause,
+  });
+}
+
 /** 404: no model of that name is served. */
 export function unknownModel(model: string, served: readonly string[]): ServingError {
   return new ServingError({

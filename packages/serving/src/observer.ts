@@ -24,7 +24,8 @@ export interface RequestEvent {
 
 /**
  * What happens to requests and workers. Per request: `received`, then any number of `routed`, `retry`, `handoff`,
- * then at most one `first-byte`, at most one `usage`, and in every case exactly one `finished`.
+ * then at most one `first-byte`, at most one `usage`, and in every case exactly one `finished`; `guardrail` anywhere
+ * between, for each text with findings.
  */
 export type GatewayEvent =
   | (RequestEvent & {
@@ -66,6 +67,13 @@ export type GatewayEvent =
        * (no decode worker took them: they stay until the prefill worker's lease ends).
        */
       readonly result: 'delivered' | 'null' | 'released' | 'lost';
+    })
+  | (RequestEvent & {
+      readonly type: 'guardrail';
+      /** Whether a text of the prompt or of the answer was judged. */
+      readonly source: 'INPUT' | 'OUTPUT';
+      /** What came of it; `annotated` texts go on as they were. */
+      readonly action: 'annotated' | 'redacted' | 'blocked';
     })
   | (RequestEvent & { readonly type: 'first-byte' })
   | (RequestEvent & {

@@ -1,6 +1,7 @@
 import { createGuardrail } from '@moestack/detect/guardrail';
 import { afterEach, describe, expect, it } from 'vitest';
 import {
+  type AccessLogEntry,
   createGateway,
   createPoolBackend,
   type GatewayOptions,
@@ -143,6 +144,60 @@ describe('the guardrail of detect', () => {
       events.map((event) => (event.choices[0]!['delta'] as { content?: string }).content ?? '').join(''),
     ).toBe('Withheld.');
     expect((await post(gateway, path, chat('bcdefghi'))).status).toBe(400);
+  });
+});
+
+describe('a guardrail that only annotates', () => {
+  const annotating = () =>
+    createGuardrail({ name: 'x', words: { list: ['plain3', 'bcdefghi'], mode: 'annotate' } });
+
+  async function watched(backend?: EchoBackend) {
+    const entries: AccessLogEntry[] = [];
+    const options = { guardrail: annotating(), accessLog: (entry: AccessLogEntry) => entries.push(entry) };
+    if (backend !== undefined) return { entries, gateway: createGateway({ backend, ...options }) };
+    const { running } = await pool(options);
+    return { entries, running };
+  }
+
+  it('changes nothing, and tells log and metrics of each source', async () => {
+    const { entries, running } = await watched();
+    const whole = (await (await running!.post(path, chat('bcdefghi'))).json()) as {
+      choices: { message: object }[];
+    };
+    expect(whole.choices[0]!.message).toMatchObject({ content: answerText(8) });
+    for (const stream of ['a', 'bcdefghi']) {
+      const events = await eventsOf(await running!.post(path, chat(stream, { stream: true })));
+      expect(chatText(events)).toBe(answerText(8));
+    }
+    const input = { source: 'INPUT', action: 'annotated' };
+    const output = { source: 'OUTPUT', action: 'annotated' };
+    expect(entries.map(({ guardrail }) => guardrail)).toEqual([[input, output], [output], [input, output]]);
+    const metrics = await (await fetch(`${running!.server.url}/metrics`)).text();
+    expect(metrics).toContain('moestack:guardrail_findings_total{source="output",action="annotated"} 3');
+    expect(metrics).toContain('moestack:guardrail_findings_total{source="input",action="annotated"} 2');
+  });
+
+  it('lets the stream of a pool pass before it has ended', async () => {
+    const seen: string[] = [];
+    const guardrail = {
+      onlyAnnotates: true,
+      check: (text: string, source: 'INPUT' | 'OUTPUT') => {
+        seen.push(`${source} ${text}`);
+        return { action: 'none' as const, text };
+      },
+    };
+    const { running } = await pool({ guardrail });
+    const events = await eventsOf(await running.post(path, chat('a', { stream: true, n: 2 })));
+    // As many pieces as the server sent, where a held text leaves in one.
+    expect(events.length).toBeGreaterThan(16);
+    expect(seen).toEqual(['INPUT a', `OUTPUT ${answerText(8)}`, `OUTPUT ${answerText(8)}`]);
+  });
+
+  it('tells of backends of this process, too', async () => {
+    const { entries, gateway } = await watched(new EchoBackend());
+    const events = await frames(await post(gateway!, path, chat('a', { stream: true })));
+    expect(events.length).toBeGreaterThan(2);
+    expect(entries[0]!.guardrail).toEqual([{ source: 'OUTPUT', action: 'annotated' }]);
   });
 });
 

@@ -9,10 +9,10 @@ import { MeteredSink } from '../src/embedded/metered-sink.js';
 import { PrefixIds } from '../src/embedded/prefix-ids.js';
 import { RankStepEngine } from '../src/embedded/rank-step-engine.js';
 import { SloWindow } from '../src/embedded/slo-window.js';
-import type { StageRuntime } from '../src/embedded/stage-runner.js';
 import { StepTimeline } from '../src/embedded/step-timeline.js';
 import { TenantTable } from '../src/embedded/tenant-table.js';
 import { LoopbackChannel } from './loopback-channel.js';
+import { nextTokenRuntime } from './next-token-runtime.js';
 
 const config: SchedulerConfig = {
   blockSizeTokens: 4,
@@ -179,20 +179,7 @@ describe('TenantTable', () => {
 });
 
 describe('Engine with a monitor', () => {
-  const vocabulary = 32;
-  const runtime: StageRuntime = {
-    limits: { vocabulary, maxBatchTokens: 16, maxSequences: 8 },
-    forward(batch) {
-      const logits = new Float32Array(batch.sequences * vocabulary);
-      for (let i = 0; i < batch.sequences; i++) {
-        logits[i * vocabulary + ((batch.tokens[batch.tokenOffsets[i + 1]! - 1]! + 1) % vocabulary)] = 1;
-      }
-      return logits;
-    },
-    forwardAll: () => {
-      throw new Error('not used here');
-    },
-  };
+  const runtime = nextTokenRuntime(32);
 
   function setUp() {
     const clock = stoppedClock();

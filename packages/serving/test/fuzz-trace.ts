@@ -1,7 +1,7 @@
 import { readFixture } from '@moestack/fixtures';
 import { MoestackError } from '@moestack/schemas/errors';
 import { parseTrace, scaleTrace } from '../src/load/index.js';
-import { createRandom } from '../src/load/random.js';
+import { seededRandom } from '../src/random.js';
 
 const seeds = ['mooncake_conversation.jsonl', 'azure_2023_conv.csv'].map((name) =>
   readFixture(`serving/traces/${name}`).subarray(0, 4096),
@@ -26,7 +26,7 @@ const pieces = [
 
 /** Breaks traces: each must be refused by a MoestackError, or be in order and within bounds. */
 export async function fuzz(seed: number, rounds: number): Promise<{ runs: number; rejected: number }> {
-  const random = createRandom(seed);
+  const random = seededRandom(seed);
   const below = (limit: number) => Math.floor(random() * limit);
   const encoder = new TextEncoder();
   let rejected = 0;

@@ -4,7 +4,7 @@ import { readFixture } from '@moestack/fixtures';
 import { LoadReport } from '@moestack/schemas';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
-import { parseAzureTrace, parseTrace, runLoad, scaleTrace, syntheticTrace } from '../src/load/index.js';
+import { parseTrace, runLoad, scaleTrace, syntheticTrace } from '../src/load/index.js';
 import { LatencySamples } from '../src/load/latency-samples.js';
 import { PromptSource } from '../src/load/prompts.js';
 import { SseLines } from '../src/load/sse-lines.js';
@@ -71,7 +71,7 @@ describe('traces', () => {
   it('reads the columns as Azure publishes them, re-based and sorted', () => {
     const text =
       'TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:15:50.9951690,396,109\r\n2023-11-16 18:15:46.6805900,374,0\r\n';
-    expect(parseAzureTrace('azure', new TextEncoder().encode(text)).requests).toEqual([
+    expect(parseTrace('azure', new TextEncoder().encode(text)).requests).toEqual([
       { arrivalUs: 0, inputTokens: 374, outputTokens: 1 },
       { arrivalUs: 4_314_579, inputTokens: 396, outputTokens: 109 },
     ]);
@@ -299,6 +299,17 @@ describe('runLoad', () => {
     await expect(runLoad({ url, trace: trace(1), signal: controller.signal })).rejects.toMatchObject({
       name: 'AbortedError',
     });
+  });
+
+  it.each(['onRequest', 'onProgress'])('ends with what %s throws', async (callback) => {
+    const url = await serve(obliging);
+    const thrown = new Error('the disk is full');
+    const options = {
+      [callback]: () => {
+        throw thrown;
+      },
+    };
+    await expect(runLoad({ url, trace: trace(10), ...options })).rejects.toBe(thrown);
   });
 
   it.each([

@@ -132,10 +132,11 @@ describe('genAiSpans', () => {
     expect(server.spanContext().traceId).not.toBe(traceId);
   });
 
-  it('shows legs, retries and failures', () => {
+  it('shows legs, retries, findings and failures', () => {
     const { see, exporter } = setUp();
     see(
       received({ route: '/v1/completions' }),
+      { ...base, type: 'guardrail', atUs: 5_000_500, source: 'INPUT', action: 'redacted' },
       routed({ role: 'prefill' }),
       routed({ role: 'decode', worker: '[::1]:9' }),
       {
@@ -161,7 +162,11 @@ describe('genAiSpans', () => {
     expect(legs[1]!.attributes['server.address']).toBe('[::1]');
     const server = exporter.getFinishedSpans().find(({ kind }) => kind === SpanKind.SERVER)!;
     expect(server.status.code).toBe(SpanStatusCode.ERROR);
-    expect(server.events.map(({ name }) => name)).toEqual(['moestack.retry']);
+    expect(server.events.map(({ name }) => name)).toEqual(['moestack.guardrail', 'moestack.retry']);
+    expect(server.events[0]!.attributes).toEqual({
+      'moestack.guardrail.source': 'INPUT',
+      'moestack.guardrail.action': 'redacted',
+    });
   });
 
   it('a refusal is no failure of the server', () => {

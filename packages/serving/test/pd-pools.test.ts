@@ -163,9 +163,11 @@ describe.each(poolKinds)('%s pools', (name, make) => {
         clearTimeout(timer);
       }
     };
-    for (let start = 0; start < requests; start += 50) {
-      await Promise.all(Array.from({ length: 50 }, (_, index) => one(start + index)));
-    }
+    let next = 0;
+    const client = async (): Promise<void> => {
+      while (next < requests) await one(next++);
+    };
+    await Promise.all(Array.from({ length: 50 }, client));
     expect(answered + left).toBe(requests);
     expect(left).toBeGreaterThan(requests / 10);
     await expect.poll(busy, { timeout: 10_000 }).toBe(0);

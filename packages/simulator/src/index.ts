@@ -61,7 +61,6 @@ export { type PlanOptions, type PlanProgress, PlanRequest } from './plan/plan-op
 export type { SimulatedCandidate, SimulatedFigures } from './plan/verify.js';
 export { planHtml } from './report/plan-html.js';
 export { type SimulationReport, simulationHtml } from './report/simulation-html.js';
-export { type FcfsResult, fcfsQueue } from './sim/fcfs-queue.js';
 export { QuantileSketch } from './sim/quantile-sketch.js';
 export { simulate } from './sim/simulate.js';
 export type { Distribution, PoolResult, SimulateOptions, SimulationResult } from './sim/simulate-options.js';
@@ -83,7 +82,6 @@ export {
   type WhatIfStep,
   whatIf,
 } from './whatif/what-if.js';
-export { PrefixCache } from './workload/prefix-cache.js';
 export {
   blankRequest,
   type RequestSource,
@@ -91,4 +89,4 @@ export {
   type SimulatedRequest,
 } from './workload/request-source.js';
 export { longestLength, meanLength, syntheticRequests } from './workload/synthetic.js';
-export { linesOf, readCsvTrace, readMooncakeTrace } from './workload/traces.js';
+export { linesOf, readTrace } from './workload/traces.js';

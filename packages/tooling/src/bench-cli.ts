@@ -131,6 +131,7 @@ if (args.includes('--help')) {
       onGroup: (group) => console.error(`# ${name}: ${group}`),
       onFigures: print,
     });
+    for (const note of report.notes) console.log(note);
     if (args.includes('--json')) {
       const folder = join(dirname(file), 'results');
       mkdirSync(folder, { recursive: true });

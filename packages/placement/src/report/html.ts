@@ -1,8 +1,9 @@
+import { escapeHtml, htmlPage } from '@moestack/schemas/html';
 import { badShape } from '../operands.js';
 import type { PlanEvaluation } from './evaluation.js';
 import { gapPlot, gpuPlot, heatLegend, heatmap, migrationPlot } from './plots.js';
 import { style } from './style.js';
-import { escapeHtml, percent, short } from './svg.js';
+import { percent, short } from './svg.js';
 
 /** A plan under the name it has in the report. */
 export interface NamedEvaluation {
@@ -39,19 +40,7 @@ export function placementHtml(report: PlacementReport): string {
   const { nodes, gpus, replicas } = deployment;
   const experts = after.evaluation.plan.logicalCount.length / layers;
   const facts = `${layers} MoE layers, ${experts} experts, ${replicas} replicas on ${gpus} GPUs of ${nodes} ${nodes === 1 ? 'node' : 'nodes'}`;
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="color-scheme" content="light dark">
-<title>Expert placement of ${escapeHtml(title)}</title>
-<style>${style}</style>
-</head>
-<body>
-<main>
-<header>
+  const body = `<header>
 <p class="quiet">Expert placement: ${escapeHtml(before.name)} to ${escapeHtml(after.name)}</p>
 <h1>${escapeHtml(title)}</h1>
 <p class="quiet">${facts}</p>
@@ -82,11 +71,8 @@ ${heatLegend()}
 ${key(before.name, after.name, '<span><i class="line" style="background:var(--bound)"></i>proven lower bound</span>')}
 ${gapPlot(before.evaluation, after.evaluation, layerIds)}
 </section>
-${timeline(after.evaluation, layerIds)}
-</main>
-</body>
-</html>
-`;
+${timeline(after.evaluation, layerIds)}`;
+  return htmlPage({ title: `Expert placement of ${title}`, style, body });
 }
 
 function tiles(before: PlanEvaluation, after: PlanEvaluation): string {

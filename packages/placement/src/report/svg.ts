@@ -1,7 +1,4 @@
-/** Text as it may stand in HTML and in attributes. */
-export function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
-}
+import { escapeHtml } from '@moestack/schemas/html';
 
 /** A number of a few digits, without an exponent for readable sizes. */
 export function short(value: number, digits = 3): string {

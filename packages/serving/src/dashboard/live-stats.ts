@@ -1,9 +1,10 @@
 import type { Clock } from '../clock.js';
 import type { SloTargets } from '../embedded/engine-stats.js';
 import type { EngineReport } from '../metrics/engine-source.js';
-import { type EndedRequest, RequestTracker } from '../metrics/request-tracker.js';
+import { type EndedRequest, RequestTracker, type TrackedRequest } from '../metrics/request-tracker.js';
 import type { BreakerState, GatewayEvent, GatewayObserver } from '../observer.js';
 import type { LiveEvent, RequestView, Sample, TargetView, TotalsView } from './protocol.js';
+import { stagePrefix } from './views.js';
 
 /** Options of {@link LiveStats}. */
 export interface LiveStatsOptions {
@@ -51,12 +52,21 @@ export class LiveStats implements GatewayObserver {
   readonly #samples: Sample[] = [];
   readonly #recent: RequestView[] = [];
   readonly #targets = new Map<string, Target>();
-  readonly #totals = { requests: 0, failed: 0, promptTokens: 0, generatedTokens: 0, cachedTokens: 0 };
+  readonly #totals = {
+    requests: 0,
+    refused: 0,
+    failed: 0,
+    promptTokens: 0,
+    generatedTokens: 0,
+    cachedTokens: 0,
+  };
   #latencies: Latency[] = [];
   #finished = 0;
   #failed = 0;
   /** Tokens of requests by the second that they ended in, the newest last. */
   #endedTokens: { prompt: number; generated: number }[] = [{ prompt: 0, generated: 0 }];
+  /** Whether the engines of this process count their tokens, so that those of their requests are known sooner. */
+  #enginesCount = false;
   #before: { atUs: number; prompt: number; generated: number } | undefined;
 
   constructor(options: LiveStatsOptions) {
@@ -98,7 +108,13 @@ export class LiveStats implements GatewayObserver {
     const fromUs = nowUs - this.windowSeconds * 1e6;
     this.#latencies = this.#latencies.filter(({ atUs }) => atUs >= fromUs);
     const rates = this.#rates(engines, nowUs);
-    const stages = engines.flatMap(({ stats }) => stats.stages ?? []);
+    const stages = engines.flatMap(({ model, stats }) =>
+      (stats.stages ?? []).map(({ stage, blocksUsed, blocksTotal }) => ({
+        stage: `${stagePrefix(engines, model)}${stage}`,
+        usedBlocks: blocksUsed,
+        totalBlocks: blocksTotal,
+      })),
+    );
     const ttft = sorted(this.#latencies.map(({ ttftUs }) => ttftUs));
     const tpot = sorted(this.#latencies.map(({ tpotUs }) => tpotUs));
     const met = this.#latencies.filter(({ isMet }) => isMet).length;
@@ -109,12 +125,12 @@ export class LiveStats implements GatewayObserver {
       atSeconds: this.#clock.unixSeconds(),
       generatedTokens: round(rates.generated),
       promptTokens: round(rates.prompt),
-      running: engines.length > 0 ? sum('running') : this.#tracker.size,
+      running: sum('running') + [...this.#tracker.open].filter((one) => this.#isElsewhere(one)).length,
       waiting: sum('waiting'),
       kvUse:
         stages.length === 0
           ? null
-          : round(Math.max(...stages.map((stage) => stage.blocksUsed / Math.max(1, stage.blocksTotal))), 4),
+          : round(Math.max(...stages.map((stage) => stage.usedBlocks / Math.max(1, stage.totalBlocks))), 4),
       ttftP50: percentile(ttft, 0.5),
       ttftP90: percentile(ttft, 0.9),
       tpotP50: percentile(tpot, 0.5),
@@ -129,11 +145,7 @@ export class LiveStats implements GatewayObserver {
     if (this.#samples.length > this.historySeconds) this.#samples.shift();
     return {
       sample,
-      stages: stages.map(({ stage, blocksUsed, blocksTotal }) => ({
-        stage,
-        usedBlocks: blocksUsed,
-        totalBlocks: blocksTotal,
-      })),
+      stages,
       targets: [...this.#targets.values()].map(targetView),
       recent: [...this.#recent],
       totals: this.#totalsView(engines),
@@ -143,25 +155,28 @@ export class LiveStats implements GatewayObserver {
   #rates(engines: readonly EngineReport[], nowUs: number): { prompt: number; generated: number } {
     this.#endedTokens.push({ prompt: 0, generated: 0 });
     if (this.#endedTokens.length > remoteRateSeconds + 1) this.#endedTokens.shift();
-    if (!engines.some(({ stats }) => stats.generatedTokens !== undefined)) {
-      const mean = (field: 'prompt' | 'generated') =>
-        this.#endedTokens.reduce((total, one) => total + one[field], 0) / remoteRateSeconds;
-      return { prompt: mean('prompt'), generated: mean('generated') };
-    }
+    this.#enginesCount = engines.some(({ stats }) => stats.generatedTokens !== undefined);
     const now = {
       atUs: nowUs,
       prompt: engines.reduce((total, { stats }) => total + (stats.promptTokens ?? 0), 0),
       generated: engines.reduce((total, { stats }) => total + (stats.generatedTokens ?? 0), 0),
     };
-    const before = this.#before;
+    const before = this.#before ?? now;
     this.#before = now;
-    if (before === undefined || nowUs <= before.atUs) return { prompt: 0, generated: 0 };
-    const seconds = (nowUs - before.atUs) / 1e6;
-    // An engine that has been started again counts from zero.
-    return {
-      prompt: Math.max(0, now.prompt - before.prompt) / seconds,
-      generated: Math.max(0, now.generated - before.generated) / seconds,
+    const seconds = Math.max(0, nowUs - before.atUs) / 1e6;
+    const rate = (field: 'prompt' | 'generated') => {
+      const ended = this.#endedTokens.reduce((total, one) => total + one[field], 0);
+      // An engine that has been started again counts from zero.
+      const counted = seconds === 0 ? 0 : Math.max(0, now[field] - before[field]) / seconds;
+      return counted + ended / remoteRateSeconds;
     };
+    return { prompt: rate('prompt'), generated: rate('generated') };
+  }
+
+  /** Whether a request is with a server of a pool. */
+  #isElsewhere({ routed }: TrackedRequest): boolean {
+    const last = routed.at(-1);
+    return last !== undefined && !this.#local.has(last.backend);
   }
 
   #totalsView(engines: readonly EngineReport[]): TotalsView {
@@ -198,6 +213,7 @@ export class LiveStats implements GatewayObserver {
     const totals = this.#totals;
     totals.requests += 1;
     this.#finished += 1;
+    if (outcome === 'refused') totals.refused += 1;
     if (outcome === 'failed') {
       totals.failed += 1;
       this.#failed += 1;
@@ -205,9 +221,11 @@ export class LiveStats implements GatewayObserver {
     totals.promptTokens += usage?.promptTokens ?? 0;
     totals.generatedTokens += usage?.completionTokens ?? 0;
     totals.cachedTokens += usage?.cachedTokens ?? 0;
-    const bucket = this.#endedTokens.at(-1)!;
-    bucket.prompt += usage?.promptTokens ?? 0;
-    bucket.generated += usage?.completionTokens ?? 0;
+    if (!this.#enginesCount || this.#isElsewhere(request)) {
+      const bucket = this.#endedTokens.at(-1)!;
+      bucket.prompt += usage?.promptTokens ?? 0;
+      bucket.generated += usage?.completionTokens ?? 0;
+    }
     this.#recent.unshift({
       id: received.requestId,
       endpoint: received.route,

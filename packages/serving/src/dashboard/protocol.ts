@@ -72,6 +72,8 @@ export interface RequestView {
 /** Sums since the start. */
 export interface TotalsView {
   readonly requests: number;
+  /** Before they began: over a limit or a target, or wrong. */
+  readonly refused: number;
   readonly failed: number;
   readonly promptTokens: number;
   readonly generatedTokens: number;

@@ -4,11 +4,11 @@ import type { Communicator } from '@moestack/collectives';
 import { endOfSequenceIds, loadTokenizer, readConfig, readGenerationConfig } from '@moestack/model';
 import type { GenerationConfig } from '@moestack/schemas';
 import { systemClock } from '../clock.js';
+import { badOption } from '../errors.js';
 import { EngineBackend, type GenerationDefaults } from './engine-backend.js';
 import { EngineMonitor } from './engine-monitor.js';
 import { type EngineRestart, EngineSupervisor, type StageRanks } from './engine-supervisor.js';
 import {
-  badOption,
   count,
   directoryPath,
   type EmbeddedBackend,
@@ -85,6 +85,7 @@ export async function createEmbeddedBackend(options: EmbeddedOptions): Promise<E
     EngineSupervisor.start(supervision, ranks),
   );
   return new EngineBackend({
+    name: options.backendName ?? 'embedded',
     card: { id: options.name ?? basename(resolve(directory)), contextTokens: sizes.contextTokens },
     tokenizer,
     encoder: new PromptEncoder({

@@ -28,6 +28,7 @@ export interface GenerationDefaults {
 
 /** What an {@link EngineBackend} is made of. */
 export interface EngineParts {
+  readonly name: string;
   readonly card: ModelCard;
   readonly tokenizer: Tokenizer;
   readonly encoder: PromptEncoder;
@@ -41,11 +42,12 @@ const retryAfterSeconds = 1;
 
 /** The engine in this process, as a {@link Backend}. */
 export class EngineBackend implements EmbeddedBackend {
-  readonly name = 'embedded';
+  readonly name: string;
   readonly #parts: EngineParts;
   #closing: Promise<void> | undefined;
 
   constructor(parts: EngineParts) {
+    this.name = parts.name;
     this.#parts = parts;
   }
 

@@ -1,11 +1,11 @@
 import { fileURLToPath } from 'node:url';
 import type { Communicator } from '@moestack/collectives';
-import type { DeepseekConfig, ExpertRoutingOptions, Precision } from '@moestack/model';
+import type { AttentionMode, DeepseekConfig, ExpertRoutingOptions, Precision } from '@moestack/model';
 import type { LiveRebalancerOptions, Plan } from '@moestack/placement';
 import type { AdmissionPolicy, SchedulerConfig } from '@moestack/scheduler';
 import type { Backend } from '../backend.js';
 import type { Clock } from '../clock.js';
-import { ServingError } from '../errors.js';
+import { badOption } from '../errors.js';
 import type { EngineStats, SloTargets } from './engine-stats.js';
 import type { EngineRestart } from './engine-supervisor.js';
 import type { StageExperts, StageRebalance } from './expert-balancer.js';
@@ -17,8 +17,15 @@ export interface EmbeddedOptions {
   readonly modelDirectory: string | URL;
   /** The model's name in the API; default: the directory's name. */
   readonly name?: string;
+  /** Name of the backend in metrics and beside others of a gateway; default `embedded`. */
+  readonly backendName?: string;
   /** Default: `fp8-weights` for a checkpoint with FP8 tensors, else `f32`. */
   readonly precision?: Precision;
+  /**
+   * `auto` (default) takes the cheaper form for each sequence of a step, so that a prompt may differ in the last bits of its probabilities by how it was cut into
+   * steps, and what is computed again after a preemption or a restart from what was decoded. `absorbed` and `naive` are the same bits either way.
+   */
+  readonly attention?: AttentionMode;
   /** `split` (default): a prefill rank and a decode rank, each with its weights and KV pool. `mixed`: one rank for both. */
   readonly stages?: 'split' | 'mixed';
   /** Ranks of the prefill stage, default 1: threads that share its prompts and its experts. Only with `split`. */
@@ -239,14 +246,4 @@ export function count(name: string, value: number, minimum: number, maximum: num
 export function seconds(name: string, value: number): number {
   if (Number.isFinite(value) && value > 0 && value <= MAXIMUM_SECONDS) return value;
   throw badOption(name, value, `seconds above 0, at most ${MAXIMUM_SECONDS}`);
-}
-
-export function badOption(name: string, value: unknown, expected: string, cause?: unknown): ServingError {
-  return new ServingError({
-    code: 'serving/bad-options',
-    message: `expected ${expected} for ${name}, got ${String(value)}`,
-    value,
-    remedy: `pass ${expected}`,
-    cause,
-  });
 }

@@ -176,6 +176,7 @@ export function stageSetup(
         // The ranks of a stage choose step by step whether to overlap two.
         microBatches: ranks > 1 ? 2 : 1,
         ...(options.precision && { precision: options.precision }),
+        ...(options.attention && { attention: options.attention }),
       },
       eosIds,
       stepShape: shape,

@@ -23,6 +23,7 @@ import { isForwarding } from './backend-set.js';
 import { answerForwarded, clientLeft, type ForwardedRequest } from './forwarded.js';
 import { type OpenedRequest, openRequest } from './open-request.js';
 import type { GatewayContext, GatewayEnv } from './options.js';
+import { watchedGuardrail } from './watched-guardrail.js';
 
 const failures: Readonly<Record<number, string>> = {
   400: 'A value that cannot be served, no JSON, or a prompt longer than the context',
@@ -142,7 +143,7 @@ async function generateHere<T extends CommonRequest & Record<string, unknown>>(
   context: GatewayContext,
   opened: OpenedRequest & { readonly backend: Backend },
 ): Promise<Response> {
-  const { guardrail } = context;
+  const guardrail = watchedGuardrail(context.guardrail, opened.log);
   const checked: JsonObject =
     guardrail === undefined ? opened.body : await checkInput(opened.body, guardrail);
   const body = checkBody(JSON.parse(checked.text), endpoint.schema);

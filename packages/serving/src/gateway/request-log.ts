@@ -40,6 +40,10 @@ export class RequestLog {
     this.observer.observe({ type: 'routed', ...this.#head(), backend, worker, role, attempt });
   }
 
+  guarded(source: 'INPUT' | 'OUTPUT', action: 'annotated' | 'redacted' | 'blocked'): void {
+    this.observer.observe({ type: 'guardrail', ...this.#head(), source, action });
+  }
+
   firstByte(): void {
     if (this.#hasFirstByte) return;
     this.#hasFirstByte = true;

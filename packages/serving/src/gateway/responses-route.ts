@@ -21,6 +21,7 @@ import { isForwarding } from './backend-set.js';
 import { type Admitted, admitAll, collect, releaseAll } from './generations.js';
 import { type OpenedRequest, openRequest } from './open-request.js';
 import type { GatewayContext, GatewayEnv } from './options.js';
+import { watchedGuardrail } from './watched-guardrail.js';
 
 const path = '/v1/responses';
 const json = (schema: z.ZodType) => ({ 'application/json': { schema } });
@@ -71,7 +72,7 @@ async function respond(
       remedy: 'use /v1/chat/completions',
     });
   }
-  const { guardrail } = context;
+  const guardrail = watchedGuardrail(context.guardrail, opened.log);
   const checked = guardrail === undefined ? opened.body : await checkInput(opened.body, guardrail);
   const body = checkBody(JSON.parse(checked.text), ResponseRequest);
   refuseUnsupportedResponse(body);

@@ -1,4 +1,4 @@
-import { createRandom } from './random.js';
+import { seededRandom } from '../random.js';
 import type { LoadTrace } from './trace.js';
 
 /** Common words that most tokenizers know as one token each, with a space before them. */
@@ -38,12 +38,12 @@ export class PromptSource {
     const { inputTokens, hashIds = [] } = requests[row]!;
     let left = inputTokens;
     for (const id of hashIds) {
-      const random = createRandom(mix(this.#seed, id, 1));
+      const random = seededRandom(mix(this.#seed, id, 1));
       for (let i = Math.min(left, hashBlockTokens); i > 0; i--) add(random);
       left -= Math.min(left, hashBlockTokens);
     }
     // What no hash names is the row's own.
-    const random = createRandom(mix(this.#seed, row, 2));
+    const random = seededRandom(mix(this.#seed, row, 2));
     for (; left > 0; left--) add(random);
   }
 }

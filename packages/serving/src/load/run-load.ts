@@ -4,11 +4,11 @@ import { Agent as HttpsAgent } from 'node:https';
 import type { LoadReport } from '@moestack/schemas';
 import { AbortedError } from '@moestack/schemas/errors';
 import { type Clock, systemClock } from '../clock.js';
-import { ServingError } from '../errors.js';
+import { badOption, ServingError } from '../errors.js';
+import { seededRandom } from '../random.js';
 import { LoadRecorder } from './load-recorder.js';
 import type { LoadOptions } from './options.js';
 import { PromptSource } from './prompts.js';
-import { createRandom } from './random.js';
 import { scaleTrace } from './scale-trace.js';
 import { sendRequest } from './send-request.js';
 import type { LoadTrace } from './trace.js';
@@ -96,6 +96,7 @@ class Load {
   #running = 0;
   #timer: NodeJS.Timeout | undefined;
   #done: () => void = () => undefined;
+  #fail: (error: unknown) => void = () => undefined;
 
   constructor(
     options: LoadOptions,
@@ -116,7 +117,7 @@ class Load {
     this.#agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
     // Every request listens to it.
     setMaxListeners(0, this.#abort.signal);
-    const random = createRandom(target.seed ^ 0x5bd1e995);
+    const random = seededRandom(target.seed ^ 0x5bd1e995);
     const fraction = options.abortFraction ?? 0;
     this.#leaveAfter = trace.requests.map(({ outputTokens }) =>
       random() < fraction ? 1 + Math.floor(random() * outputTokens) : undefined,
@@ -133,8 +134,13 @@ class Load {
     };
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
-      await new Promise<void>((resolve) => {
+      await new Promise<void>((resolve, reject) => {
         this.#done = resolve;
+        this.#fail = (error) => {
+          // A callback threw: nothing more is sent, and what runs is ended.
+          reject(error);
+          onAbort();
+        };
         this.#startUs = this.#clock.nowUs();
         if (signal?.aborted) onAbort();
         this.#pump();
@@ -191,7 +197,7 @@ class Load {
       signal: this.#abort.signal,
     };
     const listener = { onChunk: (gapSeconds: number | undefined) => recorder.chunk(gapSeconds) };
-    sendRequest(outgoing, this.#agent, this.#clock, listener).then((result) => {
+    const ended = sendRequest(outgoing, this.#agent, this.#clock, listener).then((result) => {
       this.#running--;
       const times = { due, sent, startUs: this.#startUs };
       recorder.end(row, this.#trace.requests[row]!.inputTokens, times, result);
@@ -203,6 +209,7 @@ class Load {
       });
       this.#pump();
     });
+    ended.catch((error: unknown) => this.#fail(error));
   }
 
   #body(row: number): Record<string, unknown> {
@@ -262,28 +269,28 @@ function noModel(base: string, status: unknown, cause?: unknown): ServingError {
 function check(options: LoadOptions, trace: LoadTrace): Checked {
   const { endpoint = 'completions', arrivals = 'open', prompts = 'text', seed = 1 } = options;
   const base = baseUrl(options.url);
-  if (trace.requests.length === 0) throw bad('trace', 0, 'a trace with requests');
+  if (trace.requests.length === 0) throw badOption('trace', 0, 'a trace with requests');
   const concurrency = options.concurrency ?? (arrivals === 'open' ? Number.POSITIVE_INFINITY : Number.NaN);
   if (!(concurrency >= 1) || (options.concurrency !== undefined && !Number.isInteger(concurrency))) {
-    throw bad('concurrency', options.concurrency, 'an integer from 1 on');
+    throw badOption('concurrency', options.concurrency, 'an integer from 1 on');
   }
   if (prompts === 'tokens' && endpoint === 'chat')
-    throw bad('prompts', prompts, "'text' for the endpoint 'chat'");
+    throw badOption('prompts', prompts, "'text' for the endpoint 'chat'");
   const { vocabulary = 256, abortFraction = 0, timeoutSeconds = DEFAULT_TIMEOUT_SECONDS } = options;
   if (!Number.isInteger(vocabulary) || vocabulary < 2)
-    throw bad('vocabulary', vocabulary, 'an integer from 2 on');
+    throw badOption('vocabulary', vocabulary, 'an integer from 2 on');
   if (!(abortFraction >= 0 && abortFraction <= 1))
-    throw bad('abortFraction', abortFraction, 'a number from 0 to 1');
+    throw badOption('abortFraction', abortFraction, 'a number from 0 to 1');
   if (!(timeoutSeconds > 0 && timeoutSeconds * 1000 <= MAX_TIMER_MS)) {
-    throw bad(
+    throw badOption(
       'timeoutSeconds',
       timeoutSeconds,
       `a number above 0, at most ${Math.floor(MAX_TIMER_MS / 1000)}`,
     );
   }
-  if (!Number.isInteger(seed) || seed < 0) throw bad('seed', seed, 'a non-negative integer');
+  if (!Number.isInteger(seed) || seed < 0) throw badOption('seed', seed, 'a non-negative integer');
   for (const [name, target] of Object.entries(options.slo ?? {})) {
-    if (!(target > 0)) throw bad(`slo.${name}`, target, 'a number of seconds above 0');
+    if (!(target > 0)) throw badOption(`slo.${name}`, target, 'a number of seconds above 0');
   }
   return { base, endpoint, arrivals, concurrency, seed };
 }
@@ -293,18 +300,9 @@ function baseUrl(text: string): string {
   try {
     url = new URL(text);
   } catch {
-    throw bad('url', text, 'an http: or https: URL');
+    throw badOption('url', text, 'an http: or https: URL');
   }
-  if (url.protocol !== 'http:' && url.protocol !== 'https:') throw bad('url', text, 'an http: or https: URL');
+  if (url.protocol !== 'http:' && url.protocol !== 'https:')
+    throw badOption('url', text, 'an http: or https: URL');
   return (url.origin + url.pathname).replace(/\/+$/, '').replace(/\/v1$/, '');
-}
-
-function bad(name: string, value: unknown, expected: string): ServingError {
-  return new ServingError({
-    code: 'serving/bad-options',
-    message: `expected ${expected} for ${name}, got ${String(value)}`,
-    value,
-    remedy: `pass ${expected}`,
-    status: 400,
-  });
 }

@@ -1,4 +1,4 @@
-import { ServingError } from '../errors.js';
+import { badOption } from '../errors.js';
 import type { LoadTrace, TraceRequest, TraceScale } from './trace.js';
 
 /**
@@ -38,21 +38,11 @@ export function scaleTrace(trace: LoadTrace, scale: TraceScale): LoadTrace {
 }
 
 function positive(name: string, value: number): void {
-  if (!Number.isFinite(value) || value <= 0) throw bad(name, value, 'a number above 0');
+  if (!Number.isFinite(value) || value <= 0) throw badOption(name, value, 'a number above 0');
 }
 
 function whole(name: string, value: number | undefined): number {
   if (value === undefined) return Number.POSITIVE_INFINITY;
-  if (!Number.isInteger(value) || value < 1) throw bad(name, value, 'an integer from 1 on');
+  if (!Number.isInteger(value) || value < 1) throw badOption(name, value, 'an integer from 1 on');
   return value;
-}
-
-function bad(name: string, value: unknown, expected: string): ServingError {
-  return new ServingError({
-    code: 'serving/bad-options',
-    message: `expected ${expected} for ${name}, got ${String(value)}`,
-    value,
-    remedy: `pass ${expected}`,
-    status: 400,
-  });
 }

@@ -1,5 +1,5 @@
-import { ServingError } from '../errors.js';
-import { createRandom } from './random.js';
+import { badOption } from '../errors.js';
+import { seededRandom } from '../random.js';
 import type { LoadTrace, TraceRequest } from './trace.js';
 
 /** Options of {@link syntheticTrace}. */
@@ -16,16 +16,21 @@ export interface SyntheticTraceOptions {
 }
 
 const BLOCK_TOKENS = 16;
+const MAX_REQUESTS = 10_000_000;
 
 /** Requests of one size that arrive by chance. */
 export function syntheticTrace(options: SyntheticTraceOptions): LoadTrace {
   const { requests, ratePerSecond, inputTokens, outputTokens, sharedFraction = 0, seed = 1 } = options;
-  check('requests', requests, Number.isInteger(requests) && requests >= 1 && requests <= 10_000_000);
-  check('ratePerSecond', ratePerSecond, ratePerSecond > 0 && Number.isFinite(ratePerSecond));
-  check('inputTokens', inputTokens, Number.isInteger(inputTokens) && inputTokens >= 1);
-  check('outputTokens', outputTokens, Number.isInteger(outputTokens) && outputTokens >= 1);
-  check('sharedFraction', sharedFraction, sharedFraction >= 0 && sharedFraction <= 1);
-  const random = createRandom(seed);
+  const isCount = (value: number) => Number.isInteger(value) && value >= 1;
+  if (!isCount(requests) || requests > MAX_REQUESTS)
+    throw badOption('requests', requests, `an integer from 1 to ${MAX_REQUESTS}`);
+  if (!(ratePerSecond > 0 && Number.isFinite(ratePerSecond)))
+    throw badOption('ratePerSecond', ratePerSecond, 'a finite number above 0');
+  if (!isCount(inputTokens)) throw badOption('inputTokens', inputTokens, 'an integer from 1 on');
+  if (!isCount(outputTokens)) throw badOption('outputTokens', outputTokens, 'an integer from 1 on');
+  if (!(sharedFraction >= 0 && sharedFraction <= 1))
+    throw badOption('sharedFraction', sharedFraction, 'a number from 0 to 1');
+  const random = seededRandom(seed);
   const shared = Math.floor((inputTokens * sharedFraction) / BLOCK_TOKENS);
   const sharedIds = Array.from({ length: shared }, (_, block) => block);
   const rows: TraceRequest[] = [];
@@ -40,15 +45,4 @@ export function syntheticTrace(options: SyntheticTraceOptions): LoadTrace {
     seconds -= Math.log(1 - random()) / ratePerSecond;
   }
   return { name: 'synthetic', hashBlockTokens: BLOCK_TOKENS, requests: rows };
-}
-
-function check(name: string, value: unknown, isRight: boolean): void {
-  if (isRight) return;
-  throw new ServingError({
-    code: 'serving/bad-options',
-    message: `got ${String(value)} for ${name}`,
-    value,
-    remedy: 'pass positive numbers, whole ones for counts and lengths, and a fraction from 0 to 1',
-    status: 400,
-  });
 }

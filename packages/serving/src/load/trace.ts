@@ -1,13 +1,6 @@
-/** One request of a trace: when it arrives and how long it is. There is no text in a trace. */
-export interface TraceRequest {
-  /** From the start of the trace. */
-  readonly arrivalUs: number;
-  readonly inputTokens: number;
-  /** At least 1. */
-  readonly outputTokens: number;
-  /** Names of the blocks of the prompt; requests share a prefix as far as these agree. Absent: nothing is known to be shared. */
-  readonly hashIds?: readonly number[];
-}
+import type { TraceRequest } from '@moestack/schemas';
+
+export type { TraceRequest };
 
 /** Requests in order of arrival. */
 export interface LoadTrace {

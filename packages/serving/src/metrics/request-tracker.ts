@@ -3,6 +3,7 @@ import type { GatewayEvent, GatewayObserver, RequestOutcome } from '../observer.
 type Received = Extract<GatewayEvent, { type: 'received' }>;
 type Usage = Extract<GatewayEvent, { type: 'usage' }>;
 type Routed = Extract<GatewayEvent, { type: 'routed' }>;
+type Finding = Pick<Extract<GatewayEvent, { type: 'guardrail' }>, 'source' | 'action'>;
 
 /** One request from its arrival to its end. */
 export interface TrackedRequest {
@@ -11,6 +12,8 @@ export interface TrackedRequest {
   readonly retries: number;
   readonly firstByteUs: number | undefined;
   readonly usage: Usage | undefined;
+  /** What the guardrail found, each kind once. */
+  readonly findings: readonly Finding[];
 }
 
 /** A request that has ended. */
@@ -33,7 +36,7 @@ const maximumRoutes = 64;
 export class RequestTracker implements GatewayObserver {
   readonly #open = new Map<
     string,
-    { -readonly [K in keyof TrackedRequest]: TrackedRequest[K] } & { routed: Routed[] }
+    { -readonly [K in keyof TrackedRequest]: TrackedRequest[K] } & { routed: Routed[]; findings: Finding[] }
   >();
   readonly #onEnd: (request: EndedRequest) => void;
 
@@ -41,9 +44,14 @@ export class RequestTracker implements GatewayObserver {
     this.#onEnd = onEnd;
   }
 
-  /** Requests that have not ended. */
+  /** How many requests have not ended. */
   get size(): number {
     return this.#open.size;
+  }
+
+  /** Requests that have not ended. */
+  get open(): Iterable<TrackedRequest> {
+    return this.#open.values();
   }
 
   observe(event: GatewayEvent): void {
@@ -55,6 +63,7 @@ export class RequestTracker implements GatewayObserver {
         retries: 0,
         firstByteUs: undefined,
         usage: undefined,
+        findings: [],
       });
       return;
     }
@@ -64,11 +73,17 @@ export class RequestTracker implements GatewayObserver {
     else if (event.type === 'retry') request.retries += 1;
     else if (event.type === 'first-byte') request.firstByteUs ??= event.atUs;
     else if (event.type === 'usage') request.usage = event;
+    else if (event.type === 'guardrail') addFinding(request.findings, event);
     else if (event.type === 'finished') {
       this.#open.delete(event.requestId);
       this.#onEnd(ended(request, event));
     }
   }
+}
+
+function addFinding(findings: Finding[], { source, action }: Finding): void {
+  if (!findings.some((one) => one.source === source && one.action === action))
+    findings.push({ source, action });
 }
 
 function ended(request: TrackedRequest, event: Extract<GatewayEvent, { type: 'finished' }>): EndedRequest {

@@ -75,6 +75,11 @@ export class ServingMetrics implements GatewayObserver {
     'What became of the KV blocks of prefills',
     ['backend', 'result'],
   );
+  readonly #findings = this.#counter(
+    'guardrail_findings_total',
+    'Texts in which the guardrail found something',
+    ['source', 'action'],
+  );
   readonly #breakerChanges = this.#counter('backend_breaker_changes_total', 'Changes of circuit breakers', [
     'backend',
     'worker',
@@ -138,6 +143,10 @@ export class ServingMetrics implements GatewayObserver {
     }
     if (event.type === 'received' || event.type === 'first-byte' || event.type === 'usage') return;
     if (event.type === 'finished') return;
+    if (event.type === 'guardrail') {
+      this.#findings.inc({ source: event.source === 'INPUT' ? 'input' : 'output', action: event.action });
+      return;
+    }
     const backend = this.#workers.value(event.backend);
     if (event.type === 'handoff') {
       this.#handoffs.inc({ backend, result: event.result });

@@ -101,6 +101,13 @@ export class GenAiSpans implements GatewayObserver {
           at(open, event.atUs),
         );
         break;
+      case 'guardrail':
+        open.server.addEvent(
+          'moestack.guardrail',
+          { 'moestack.guardrail.source': event.source, 'moestack.guardrail.action': event.action },
+          at(open, event.atUs),
+        );
+        break;
       case 'first-byte':
         open.firstByteUs ??= event.atUs;
         for (const span of spansOf(open)) span.addEvent('gen_ai.first_chunk', {}, at(open, event.atUs));

@@ -23,6 +23,8 @@ export interface AccessLogEntry {
   readonly cachedTokens?: number;
   readonly workers?: readonly string[];
   readonly retries?: number;
+  /** What the guardrail found in prompt and answer, and did about it. */
+  readonly guardrail?: readonly { readonly source: 'INPUT' | 'OUTPUT'; readonly action: string }[];
 }
 
 /** Writes one entry for each request that ends. */
@@ -42,7 +44,7 @@ export class AccessLog implements GatewayObserver {
 }
 
 function entryOf(request: EndedRequest, clock: Clock): AccessLogEntry {
-  const { received, usage, code, routed, retries, ttftUs, tpotUs } = request;
+  const { received, usage, code, routed, retries, ttftUs, tpotUs, findings } = request;
   const workers = [...new Set(routed.map(({ worker }) => worker))];
   return {
     time: new Date(clock.unixSeconds() * 1000).toISOString(),
@@ -65,6 +67,7 @@ function entryOf(request: EndedRequest, clock: Clock): AccessLogEntry {
     }),
     ...(workers.length > 0 && { workers }),
     ...(retries > 0 && { retries }),
+    ...(findings.length > 0 && { guardrail: findings }),
   };
 }
 

@@ -1,16 +1,16 @@
 import { describe, expect, it } from 'vitest';
-import { LiveStats } from '../../src/dashboard/live-stats.js';
+import { LiveStats, type LiveStatsOptions } from '../../src/dashboard/live-stats.js';
 import { expertsEvent, StepFeed, stepSpans } from '../../src/dashboard/views.js';
 import type { GatewayEvent, RequestOutcome } from '../../src/observer.js';
 import { sampleStats } from './sample-engine.js';
 
-function setUp(slo = { ttftSeconds: 0.2, tpotSeconds: 0.02 }) {
+function setUp(options: Partial<LiveStatsOptions> = {}) {
   const clock = {
     seconds: 100,
     nowUs: () => clock.seconds * 1e6,
     unixSeconds: () => 1_700_000_000 + clock.seconds,
   };
-  const live = new LiveStats({ clock, slo });
+  const live = new LiveStats({ clock, slo: { ttftSeconds: 0.2, tpotSeconds: 0.02 }, ...options });
   let count = 0;
   const request = (
     options: {
@@ -19,10 +19,19 @@ function setUp(slo = { ttftSeconds: 0.2, tpotSeconds: 0.02 }) {
       tokens?: number;
       outcome?: RequestOutcome;
       status?: number;
+      backend?: string;
       worker?: string;
     } = {},
   ) => {
-    const { ttftMs = 50, tpotMs = 10, tokens = 11, outcome = 'ok', status = 200, worker } = options;
+    const {
+      ttftMs = 50,
+      tpotMs = 10,
+      tokens = 11,
+      outcome = 'ok',
+      status = 200,
+      backend = 'b',
+      worker,
+    } = options;
     const requestId = `r${count++}`;
     const endUs = clock.nowUs();
     const firstUs = endUs - tpotMs * 1000 * (tokens - 1);
@@ -31,7 +40,7 @@ function setUp(slo = { ttftSeconds: 0.2, tpotSeconds: 0.02 }) {
       { type: 'received', requestId, atUs, route: '/v1/completions', model: 'm', stream: true, bodyBytes: 1 },
       ...(worker === undefined
         ? []
-        : [{ type: 'routed', requestId, atUs, backend: 'b', worker, role: 'whole', attempt: 0 } as const]),
+        : [{ type: 'routed', requestId, atUs, backend, worker, role: 'whole', attempt: 0 } as const]),
       { type: 'first-byte', requestId, atUs: firstUs },
       { type: 'usage', requestId, atUs: endUs, promptTokens: 20, completionTokens: tokens, cachedTokens: 5 },
       { type: 'finished', requestId, atUs: endUs, status, outcome },
@@ -69,11 +78,11 @@ describe('LiveStats', () => {
     const { sample, totals } = live.tick([]);
     expect(sample.attained).toBeCloseTo(1 / 3, 3);
     expect(sample.failed).toBe(1);
-    expect(totals).toMatchObject({ requests: 5, failed: 1, preemptions: null });
+    expect(totals).toMatchObject({ requests: 5, refused: 2, failed: 1, preemptions: null });
   });
 
   it('has no attainment without targets', () => {
-    const { live, request } = setUp({} as never);
+    const { live, request } = setUp({ slo: {} });
     request();
     expect(live.tick([]).sample.attained).toBeNull();
   });
@@ -93,6 +102,29 @@ describe('LiveStats', () => {
     expect(remote.live.tick([]).sample.generatedTokens).toBe(20);
   });
 
+  it('adds what pools do to what engines of this process tell', () => {
+    const { clock, live, request } = setUp({ localBackends: ['here'] });
+    const report = (generated: number) => [
+      { model: 'm', stats: { running: 3, waiting: 0, generatedTokens: generated } },
+    ];
+    live.tick(report(1000));
+    clock.seconds += 1;
+    // That of this process is in the engine's count.
+    for (const backend of ['here', 'there']) request({ backend, worker: 'w', tokens: 20 });
+    const open = { requestId: 'open', atUs: clock.nowUs() };
+    live.observe({
+      ...open,
+      type: 'received',
+      route: '/v1/completions',
+      model: 'm',
+      stream: true,
+      bodyBytes: 1,
+    });
+    live.observe({ ...open, type: 'routed', backend: 'there', worker: 'w', role: 'whole', attempt: 0 });
+    const { sample } = live.tick(report(1020));
+    expect(sample).toMatchObject({ generatedTokens: 22, running: 4 });
+  });
+
   it('follows the servers of a pool', () => {
     const { live, request } = setUp();
     request({ worker: 'a' });
@@ -103,6 +135,15 @@ describe('LiveStats', () => {
       { name: 'a', state: 'unhealthy', inFlight: 0, requests: 1, failures: 0 },
       { name: 'b', state: 'open', inFlight: 0, requests: 1, failures: 1 },
     ]);
+  });
+
+  it('tells the stages of several engines apart', () => {
+    const { live } = setUp();
+    const stages = [{ stage: 'mixed', blocksUsed: 1, blocksTotal: 4 }];
+    const one = { model: 'a', stats: { stages } };
+    expect(live.tick([one]).stages).toEqual([{ stage: 'mixed', usedBlocks: 1, totalBlocks: 4 }]);
+    const names = live.tick([one, { ...one, model: 'b' }]).stages.map(({ stage }) => stage);
+    expect(names).toEqual(['a mixed', 'b mixed']);
   });
 
   it('stays bounded', () => {

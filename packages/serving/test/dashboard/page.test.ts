@@ -213,8 +213,9 @@ describe.skipIf(skips)(
       expect(await page.locator('#main').isVisible()).toBe(false);
       expect(await violations(page)).toEqual([]);
       await page.fill('#key', 'wrong');
+      const refused = page.waitForResponse((response) => response.status() === 401);
       await page.keyboard.press('Enter');
-      await page.waitForResponse((response) => response.status() === 401);
+      await refused;
       await page.waitForSelector('#connection[data-state=locked]');
       await page.fill('#key', 'sesame');
       await page.keyboard.press('Enter');
@@ -226,10 +227,23 @@ describe.skipIf(skips)(
       const sample = await start();
       const { page } = await live(sample);
       const background = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+      // The heatmap is drawn by hand: a colour that it cannot read would be black.
+      const darkest = () =>
+        page.locator('#heatmap').evaluate((canvas: HTMLCanvasElement) => {
+          const { data } = canvas.getContext('2d')!.getImageData(0, 0, canvas.width, canvas.height);
+          let least = 765;
+          for (let i = 0; i < data.length; i += 4)
+            if (data[i + 3] === 255) least = Math.min(least, data[i]! + data[i + 1]! + data[i + 2]!);
+          return least;
+        });
       const light = await background();
+      expect(await darkest()).toBeGreaterThan(200);
       await page.click('#theme');
       await page.click('#theme');
       expect(await background()).not.toBe(light);
+      expect(await darkest()).toBeGreaterThan(60);
+      // Cold cells are bright on light paper and dark on dark paper.
+      expect(await darkest()).toBeLessThan(200);
       await page.reload();
       expect(await text(page, '#theme')).toBe('Dark');
     });

@@ -3,8 +3,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import type { Deployment, Pool } from '../cost/deployment.js';
+import { publishedDeployment } from '../cost/published-deployment.js';
 import { SimulatorError } from '../errors.js';
-import type { Accelerator } from '../hardware/accelerator.js';
+import { h800 as accelerator } from '../hardware/presets.js';
 import { deepSeekV3 } from '../model/model-shape.js';
 import { shellWord } from './command-line.js';
 import { type EmitOptions, emitDeployment } from './emit.js';
@@ -13,54 +14,15 @@ import { EngineService, FileMap, LeaderWorkerSet } from './leader-worker-set.js'
 import { SglangArguments } from './sglang-arguments.js';
 import { VllmArguments } from './vllm-arguments.js';
 
-const accelerator: Accelerator = {
-  name: 'test',
-  sms: 132,
-  memoryBytes: 80 * 2 ** 30,
-  memoryBytesPerSecond: 3.35e12,
-  memoryEfficiency: 0.8,
-  flopsPerSecond: { bf16: 989e12, fp8: 1978e12, fp4: null },
-  gpusPerServer: 8,
-  gpusPerNvlinkDomain: 8,
-  nvlink: { bytesPerSecond: 160e9, alphaSeconds: 1e-6 },
-  network: { bytesPerSecond: 50e9, alphaSeconds: 5e-6 },
-  measuredAs: 'h100_sxm',
-  usdPerGpuHour: 2,
-  sources: ['test'],
-};
+const online = publishedDeployment('online');
 
 function pool(changes: Partial<Pool>): Pool {
-  return {
-    units: 1,
-    gpusPerNode: 8,
-    tp: 1,
-    dp: 32,
-    ep: 32,
-    redundantExperts: 32,
-    maxTokensPerRank: 8192,
-    maxSequencesPerRank: 64,
-    overlap: { enabled: true, communicationSms: 24 },
-    ...changes,
-  };
+  return { ...online.prefill!, maxTokensPerRank: 8192, ...changes };
 }
 
 function deployment(changes: Partial<Deployment> = {}): Deployment {
-  return {
-    schemaVersion: 1,
-    prefill: pool({ units: 2 }),
-    decode: pool({
-      dp: 72,
-      ep: 72,
-      maxTokensPerRank: 128,
-      maxSequencesPerRank: 128,
-      overlap: { enabled: true, communicationSms: 0 },
-    }),
-    precision: { weights: 'fp8', attention: 'bf16', dispatch: 'fp8' },
-    mtp: { enabled: false, draftTokens: 1, acceptance: 0.8 },
-    skew: { kind: 'balanced' },
-    blockSizeTokens: 64,
-    ...changes,
-  };
+  const decode = { ...online.decode, dp: 72, ep: 72, maxTokensPerRank: 128, maxSequencesPerRank: 128 };
+  return { ...online, prefill: pool({ units: 2 }), decode, ...changes };
 }
 
 function emit(changes: Partial<EmitOptions> = {}): Map<string, string> {

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Mtp, Pool, Precision } from '../cost/deployment.js';
+import { publishedDeployment } from '../cost/published-deployment.js';
 import { SimulatorError } from '../errors.js';
 import { deepSeekV3 } from '../model/model-shape.js';
 import { lowLatencyBufferBytes } from './activations.js';
@@ -10,19 +11,12 @@ import { checkpointWeights, rankWeights } from './weights.js';
 const GiB = 2 ** 30;
 const precision: Precision = { weights: 'fp8', attention: 'bf16', dispatch: 'fp8' };
 const noMtp: Mtp = { enabled: false, draftTokens: 1, acceptance: 0 };
-const overlap = { enabled: true, communicationSms: 0 };
 
 function pool(changes: Partial<Pool>): Pool {
   return {
-    units: 1,
-    gpusPerNode: 8,
-    tp: 1,
-    dp: 144,
-    ep: 144,
-    redundantExperts: 32,
+    ...publishedDeployment('online').decode,
     maxTokensPerRank: 128,
     maxSequencesPerRank: 128,
-    overlap,
     ...changes,
   };
 }

@@ -50,15 +50,7 @@ export function checkpointWeights(model: ModelShape, weights: WeightFormat): Wei
   const embeddings = embeddingWeights(model, whole);
   const parts = mainWeights(model, whole, weights);
   const module = sum(mtpWeights(model, whole, weights), embeddings);
-  return sum(
-    parts.attention,
-    parts.dense,
-    parts.sharedExperts,
-    parts.routedExperts,
-    parts.gates,
-    embeddings,
-    times(model.mtpLayers, module),
-  );
+  return sum(...Object.values(parts), embeddings, times(model.mtpLayers, module));
 }
 
 /**
@@ -83,15 +75,7 @@ export function rankWeights({ model, pool, precision, mtp }: RankWeightsOptions)
     ...parts,
     embeddings,
     mtp: module,
-    total: sum(
-      parts.attention,
-      parts.dense,
-      parts.sharedExperts,
-      parts.routedExperts,
-      parts.gates,
-      embeddings,
-      module,
-    ),
+    total: sum(...Object.values(parts), embeddings, module),
     slots: split.slots,
     expertBytes: feedForward(model.hidden, model.expertIntermediate, split.width, precision.weights).bytes,
   };

@@ -1,4 +1,5 @@
-import { escapeHtml, short } from './text.js';
+import { escapeHtml } from '@moestack/schemas/html';
+import { short } from './text.js';
 
 const width = 720;
 

@@ -1,31 +1,15 @@
+import { escapeHtml, htmlPage } from '@moestack/schemas/html';
 import { style } from './style.js';
-import { escapeHtml } from './text.js';
 
-/** A page that loads and runs nothing. */
+/** A report: `body` is HTML below its heading. */
 export function page(options: { kind: string; title: string; facts: string; body: string }): string {
   const { kind, title, facts, body } = options;
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="color-scheme" content="light dark">
-<title>${escapeHtml(title)}</title>
-<style>${style}</style>
-</head>
-<body>
-<main>
-<header>
+  const header = `<header>
 <p class="quiet">${escapeHtml(kind)}</p>
 <h1>${escapeHtml(title)}</h1>
 <p class="quiet">${escapeHtml(facts)}</p>
-</header>
-${body}
-</main>
-</body>
-</html>
-`;
+</header>`;
+  return htmlPage({ title, style, body: `${header}\n${body}` });
 }
 
 /** Figures that are read first. */

@@ -1,3 +1,4 @@
+import { escapeHtml } from '@moestack/schemas/html';
 import { gpusPerUnit } from '../cost/deployment.js';
 import type { StepCost } from '../cost/step-cost.js';
 import type { MemoryPlan } from '../memory/memory-plan.js';
@@ -8,7 +9,7 @@ import type { WhatIfResult } from '../whatif/what-if.js';
 import { curve, key, type StackedBar, stackedBars } from './charts.js';
 import { layoutName, lengthsInWords, poolInWords } from './deployment-text.js';
 import { page, section, table, tiles } from './page.js';
-import { count, duration, escapeHtml, gib, percent, short, usd } from './text.js';
+import { count, duration, gib, percent, short, usd } from './text.js';
 
 /** A plan as one HTML page: plots as inline SVG, light and dark, no script, nothing loaded. */
 export function planHtml(result: PlanResult, options: { readonly whatIf?: WhatIfResult } = {}): string {
@@ -43,7 +44,7 @@ export function planHtml(result: PlanResult, options: { readonly whatIf?: WhatIf
       ),
       section(
         'Alternatives',
-        'One of each layout, the best first. Figures are estimates except where a simulation confirmed them; those come first.',
+        'One of each layout, the best first. Times are estimates; candidates that a simulation confirmed come first.',
         alternatives(candidates),
       ),
       ...(options.whatIf === undefined ? [] : [proposals(options.whatIf)]),

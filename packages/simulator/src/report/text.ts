@@ -1,8 +1,3 @@
-/** Text as it may stand in HTML and in attributes. */
-export function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
-}
-
 /** A number of three digits, thousands apart. */
 export function short(value: number): string {
   if (!Number.isFinite(value)) return '-';

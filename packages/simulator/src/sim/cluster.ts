@@ -1,5 +1,5 @@
+import type { PrefixCache } from '@moestack/scheduler';
 import type { Deployment, Pool } from '../cost/deployment.js';
-import type { PrefixCache } from '../workload/prefix-cache.js';
 import type { SimulatedRequest } from '../workload/request-source.js';
 import { EventQueue } from './event-queue.js';
 import { QuantileSketch } from './quantile-sketch.js';

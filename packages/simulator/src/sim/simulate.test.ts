@@ -1,3 +1,4 @@
+import { replayFcfs } from '@moestack/scheduler';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Deployment, Workload } from '../cost/deployment.js';
@@ -8,7 +9,6 @@ import { h800 } from '../hardware/presets.js';
 import { deepSeekV3 } from '../model/model-shape.js';
 import { requestsOf } from '../workload/request-source.js';
 import { syntheticRequests } from '../workload/synthetic.js';
-import { fcfsQueue } from './fcfs-queue.js';
 import { simulate } from './simulate.js';
 import type { SimulateOptions } from './simulate-options.js';
 
@@ -127,9 +127,9 @@ describe('simulate', () => {
       ...options({ requests: requestsOf(requests), deployment: deployment({ prefill: one }) }),
       workload: undefined as never,
     });
-    const expected = fcfsQueue(
+    const expected = replayFcfs(
       requests.map(({ arrivalUs, inputTokens }) => ({ arrivalUs, serviceUs: 20_010 + 50 * inputTokens })),
-      { servers: 1 },
+      1,
     );
     let sum = 0;
     requests.forEach(({ inputTokens }, i) => {

@@ -1,3 +1,4 @@
+import { PrefixCache } from '@moestack/scheduler';
 import { createStepCostModel } from '../cost/create-step-cost-model.js';
 import { Deployment, Slo, Workload } from '../cost/deployment.js';
 import { badConfig, read } from '../cost/read.js';
@@ -5,7 +6,6 @@ import { SimulatorError } from '../errors.js';
 import { Accelerator } from '../hardware/accelerator.js';
 import { kvBytesPerToken } from '../memory/memory-plan.js';
 import { ModelShape } from '../model/model-shape.js';
-import { PrefixCache } from '../workload/prefix-cache.js';
 import { blankRequest, type RequestSource } from '../workload/request-source.js';
 import { syntheticRequests } from '../workload/synthetic.js';
 import { Cluster } from './cluster.js';

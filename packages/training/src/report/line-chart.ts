@@ -1,3 +1,5 @@
+import { escapeHtml } from '@moestack/schemas/html';
+
 /** A line of a {@link lineChart}. */
 export interface ChartSeries {
   readonly name: string;
@@ -63,15 +65,6 @@ export function lineChart({ title, x, series, mark, fromZero = false }: ChartOpt
   }
   const svg = `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${escapeHtml(title)}">${body}</svg>`;
   return figure(title, svg);
-}
-
-/** Text as HTML. */
-export function escapeHtml(value: string | number): string {
-  return String(value)
-    .replaceAll('&', '&amp;')
-    .replaceAll('<', '&lt;')
-    .replaceAll('>', '&gt;')
-    .replaceAll('"', '&quot;');
 }
 
 function figure(title: string, content: string): string {

@@ -171,7 +171,7 @@ describe('trainingPage', () => {
     ])
       expect(page).toContain(text);
     expect(page).not.toMatch(/<script|https?:|src=|href=|NaN|undefined/);
-    expect(page).toContain('bf16-&lt;1&gt;');
+    expect(page).toContain('bf16-&#60;1&#62;');
     expect(page).not.toContain('bf16-<1>');
   });
 

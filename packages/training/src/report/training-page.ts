@@ -1,5 +1,6 @@
+import { escapeHtml, htmlPage } from '@moestack/schemas/html';
 import { compareRuns, lastLoss, type RunComparison, recipeName } from './compare-runs.js';
-import { type ChartSeries, escapeHtml, lineChart } from './line-chart.js';
+import { type ChartSeries, lineChart } from './line-chart.js';
 import { pageStyle } from './page-style.js';
 import type { Run, StepEvent } from './run-log.js';
 
@@ -28,11 +29,7 @@ export function trainingPage(runs: readonly Run[], options: TrainingPageOptions 
   const title = options.title ?? (runs.length === 1 ? runs[0]!.config.name : `${runs.length} training runs`);
   const styles = stylesOf(runs);
   const comparison = compareRuns(runs, options);
-  return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>${escapeHtml(title)}</title><style>${pageStyle}</style></head><body><main>
-<h1>${escapeHtml(title)}</h1>
+  const body = `<h1>${escapeHtml(title)}</h1>
 <p class="quiet">Losses and norms are means over at most 1 % of a run's steps. MaxVio is (largest load - mean load) / mean load of the
 experts of a layer within one step: 0 is even.</p>
 ${runs.length > 1 ? legend(styles) : ''}
@@ -42,9 +39,8 @@ ${comparison.recipes.length > 0 ? comparisonSection(comparison) : ''}
 ${charts(styles).join('\n')}
 </div>
 <h2>Runs</h2>
-${runTable(runs, options.lastFraction ?? 0.2)}
-</main></body></html>
-`;
+${runTable(runs, options.lastFraction ?? 0.2)}`;
+  return htmlPage({ title, style: pageStyle, body });
 }
 
 function stylesOf(runs: readonly Run[]): RunStyle[] {

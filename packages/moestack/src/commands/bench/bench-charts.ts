@@ -1,3 +1,5 @@
+import { escapeHtml } from '@moestack/schemas/html';
+
 /** A line of a {@link lineChart}. */
 export interface Line {
   readonly name: string;
@@ -75,15 +77,6 @@ export function lineChart(options: ChartOptions): string {
 export function cumulative(values: readonly number[]): (readonly [number, number])[] {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted.map((value, index) => [value, (index + 1) / sorted.length] as const);
-}
-
-/** Text as HTML. */
-export function escapeHtml(value: string): string {
-  return value
-    .replaceAll('&', '&amp;')
-    .replaceAll('<', '&lt;')
-    .replaceAll('>', '&gt;')
-    .replaceAll('"', '&quot;');
 }
 
 function figure(title: string, content: string): string {

@@ -1,5 +1,6 @@
 import type { LoadReport, LoadRequestRow } from '@moestack/schemas';
-import { cumulative, escapeHtml, lineChart } from './bench-charts.js';
+import { escapeHtml, htmlPage } from '@moestack/schemas/html';
+import { cumulative, lineChart } from './bench-charts.js';
 import { latencyRows, seconds } from './report-lines.js';
 
 const colors = {
@@ -39,11 +40,7 @@ export function benchPage(report: LoadReport): string {
     workload.arrivals === 'closed'
       ? `${workload.concurrency ?? '?'} requests at any time`
       : `arrivals by the clock, times multiplied by ${workload.timeScale.toPrecision(3)}`;
-  return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>${escapeHtml(title)}</title><style>${style}</style></head><body><main>
-<h1>${escapeHtml(title)}</h1>
+  const body = `<h1>${escapeHtml(title)}</h1>
 <p class="quiet">${escapeHtml(`${target.url}, ${target.endpoint}. ${workload.requests} requests of ${workload.trace}${digest}, ${arrivals}, lengths multiplied by ${workload.inputScale} and ${workload.outputScale}, seed ${workload.seed}.`)}</p>
 ${cards(report)}
 <h2>Latency</h2>
@@ -53,9 +50,8 @@ ${latencyTable(report)}
 <div class="plots">${distributions(report)}</div>
 <h2>Second by second</h2>
 <div class="plots">${timeline(report)}</div>
-${errorTable(report)}
-</main></body></html>
-`;
+${errorTable(report)}`;
+  return htmlPage({ title, style, body });
 }
 
 function cards(report: LoadReport): string {

@@ -1,4 +1,5 @@
 import type { Stratum } from '@moestack/detect';
+import { escapeHtml, htmlPage } from '@moestack/schemas/html';
 import type { Judged } from './detect-files.js';
 import type { DetectorEvaluation, EvaluatedText } from './evaluate.js';
 import { percent } from './highlight.js';
@@ -58,13 +59,7 @@ export function textPage(judged: readonly Judged[]): string {
 }
 
 function page(title: string, body: string): string {
-  return `<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escapeHtml(title)}</title><style>${STYLE}</style>
-<h1>${escapeHtml(title)}</h1>
-${body}
-</html>
-`;
+  return htmlPage({ title, style: STYLE, body: `<h1>${escapeHtml(title)}</h1>\n${body}` });
 }
 
 const SIDE = 300;
@@ -178,10 +173,4 @@ function article(
   }
   result += escapeHtml(text.slice(at, Math.max(at, MAXIMUM_SHOWN)));
   return `<article><div>${head}</div><div class="text">${result}</div></article>`;
-}
-
-function escapeHtml(text: string): string {
-  return text
-    .replace(/(?![\n\t])[\p{Cc}\p{Cf}\p{Cs}]/gu, '\ufffd')
-    .replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }

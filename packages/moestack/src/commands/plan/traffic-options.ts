@@ -1,11 +1,6 @@
-import {
-  linesOf,
-  PrefixCache,
-  readCsvTrace,
-  readMooncakeTrace,
-  type SimulatedRequest,
-  type Workload,
-} from '@moestack/simulator';
+import { PrefixCache } from '@moestack/scheduler';
+import { MOONCAKE_BLOCK_TOKENS } from '@moestack/schemas';
+import { linesOf, readTrace, type SimulatedRequest, type Workload } from '@moestack/simulator';
 import { badInput, readText } from './read-file.js';
 
 /** Traffic as the command line describes it. */
@@ -63,7 +58,7 @@ async function measure(
     inputs.push(Math.max(1, Math.min(longest, inputTokens)));
     outputs.push(Math.max(1, Math.min(longest, outputTokens)));
     tokens += inputTokens;
-    hits += Math.min(inputTokens, 512 * cache.take(blocks));
+    hits += Math.min(inputTokens, MOONCAKE_BLOCK_TOKENS * cache.take(blocks));
     lastUs = arrivalUs;
   }
   if (inputs.length < 2)
@@ -82,7 +77,5 @@ async function measure(
 
 /** The requests of a trace: lines of JSON as Mooncake publishes them, or CSV as Azure does. */
 export async function readTraceFile(path: string): Promise<Iterable<SimulatedRequest>> {
-  const text = await readText(path, 'the trace');
-  const first = /\S/.exec(text)?.[0];
-  return first === '{' ? readMooncakeTrace(linesOf(text)) : readCsvTrace(linesOf(text));
+  return readTrace(linesOf(await readText(path, 'the trace')), { sort: true });
 }

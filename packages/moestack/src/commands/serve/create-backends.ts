@@ -22,9 +22,12 @@ type PoolConfig = Exclude<BackendConfig, EmbeddedBackendConfig>;
 /** Makes the backends of a configuration, side by side; if one fails, the others are closed. */
 export async function createBackends(config: ServeConfig, context: BackendContext): Promise<AnyBackend[]> {
   const slo = config.slo === undefined ? undefined : defined(config.slo);
+  const areSeveral = config.backends.filter(({ type }) => type === 'embedded').length > 1;
   const settled = await Promise.allSettled(
     config.backends.map((backend) =>
-      backend.type === 'embedded' ? embeddedBackend(backend, slo, context) : poolBackend(backend),
+      backend.type === 'embedded'
+        ? embeddedBackend(backend, { ...context, slo, areSeveral })
+        : poolBackend(backend),
     ),
   );
   const failure = settled.find((one) => one.status === 'rejected');
@@ -36,8 +39,12 @@ export async function createBackends(config: ServeConfig, context: BackendContex
 
 async function embeddedBackend(
   config: EmbeddedBackendConfig,
-  slo: SloTargets | undefined,
-  { reporter, signal }: BackendContext,
+  {
+    reporter,
+    signal,
+    slo,
+    areSeveral,
+  }: BackendContext & { readonly slo: SloTargets | undefined; readonly areSeveral: boolean },
 ): Promise<AnyBackend> {
   const { type: _, model, name, rebalanceSeconds, ...sizes } = config;
   const progress = new LoadProgress(reporter);
@@ -45,6 +52,7 @@ async function embeddedBackend(
     ...defined(sizes),
     modelDirectory: model ?? tinyMoe,
     ...(name !== undefined ? { name } : model === undefined && { name: 'tiny-moe' }),
+    ...(areSeveral && name !== undefined && { backendName: name }),
     ...(slo !== undefined && { slo }),
     onProgress: (report) => progress.update(report),
     onRestart: ({ stage = 'engine', error, ranks, resumed }) => {

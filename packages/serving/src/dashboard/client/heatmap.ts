@@ -281,9 +281,10 @@ function layerName(view: StageExpertsView, layer: number): string {
   return String(view.layerNames[layer] ?? layer);
 }
 
+/** The colour of a registered property: `rgb(141, 184, 226)`. */
 function toRgb(color: string): Rgb {
-  const value = Number.parseInt(color.replace('#', ''), 16);
-  return [(value >> 16) & 255, (value >> 8) & 255, value & 255];
+  const [red = 0, green = 0, blue = 0] = (color.match(/\d+/g) ?? []).map(Number);
+  return [red, green, blue];
 }
 
 /** From low over mid (the mean is near it) to high. */
