@@ -8,9 +8,9 @@ import {
   synonymAttack,
   zeroWidthAttack,
 } from '@moestack/detect';
+import { generator } from '@moestack/fixtures';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { generator } from './random.js';
 
 const text =
   'The color of the old theater was gray. I realized in 1984 that a neighbor had organized the whole program! Was it an honor?';

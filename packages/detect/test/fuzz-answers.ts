@@ -1,3 +1,4 @@
+import { type Below, type FuzzResult, fuzzed } from '@moestack/fixtures';
 import { MoestackError } from '@moestack/schemas/errors';
 import type { TokenScore } from '../src/language-model/language-model.js';
 import { openAiTokens } from '../src/language-model/openai.js';
@@ -5,15 +6,6 @@ import { checkRecording } from '../src/language-model/replay.js';
 import { sglangTokens } from '../src/language-model/sglang.js';
 import { parseThreshold } from '../src/language-model/threshold.js';
 import { vllmTokens } from '../src/language-model/vllm.js';
-import { generator } from './random.js';
-
-/** Outcome of {@link fuzz}. */
-export interface FuzzResult {
-  /** Mutated inputs tried. */
-  runs: number;
-  /** Inputs that ended in a MoestackError; the others were still valid. */
-  rejected: number;
-}
 
 type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
@@ -117,30 +109,17 @@ function checkTokens(tokens: readonly TokenScore[]): void {
  * @param seed - same seed, same inputs.
  * @throws Error naming seed and iteration when anything but a MoestackError comes out.
  */
-export function fuzz(seed: number, iterations: number): FuzzResult {
-  const random = generator(seed);
-  const below = (limit: number): number => Math.floor(random() * limit);
-  let rejected = 0;
-  for (let run = 0; run < iterations; run++) {
+export function fuzz(seed: number, iterations: number): Promise<FuzzResult> {
+  return fuzzed(seed, iterations, MoestackError.isInstance, (below) => {
     const [valid, parse] = targets[below(targets.length)]!;
     let json = valid();
     for (let edits = 1 + below(2); edits > 0; edits--) json = mutate(json, below);
-    try {
-      parse(json);
-    } catch (error) {
-      if (!MoestackError.isInstance(error)) {
-        throw new Error(`seed ${seed}, iteration ${run}: not a MoestackError: ${String(error)}`, {
-          cause: error,
-        });
-      }
-      rejected++;
-    }
-  }
-  return { runs: iterations, rejected };
+    parse(json);
+  });
 }
 
 /** Walks down to a random node and replaces, drops or doubles it. */
-function mutate(json: Json, below: (limit: number) => number): Json {
+function mutate(json: Json, below: Below): Json {
   if (typeof json !== 'object' || json === null || below(6) === 0) return HOSTILE[below(HOSTILE.length)]!();
   if (Array.isArray(json)) {
     const at = below(json.length + 1);

@@ -1,3 +1,4 @@
+import { type Below, type FuzzResult, fuzzed } from '@moestack/fixtures';
 import { MoestackError } from '@moestack/schemas/errors';
 import {
   applyGuardrail,
@@ -7,15 +8,6 @@ import {
   piiTypes,
 } from '../src/guardrail/index.js';
 import { auditTexts, codeQuality, detectSpans, detectText, splitFunctions } from '../src/index.js';
-import { generator } from './random.js';
-
-/** Outcome of {@link fuzz}. */
-export interface FuzzResult {
-  /** Mutated inputs tried. */
-  runs: number;
-  /** Inputs that ended in a MoestackError; the others were still valid. */
-  rejected: number;
-}
 
 const PIECES = [
   ...[
@@ -94,39 +86,27 @@ const guardrail = createGuardrail({
  * @param seed - same seed, same inputs.
  * @throws Error naming seed and iteration when anything but a MoestackError comes out.
  */
-export function fuzz(seed: number, iterations: number): FuzzResult {
-  const random = generator(seed);
-  const below = (limit: number): number => Math.floor(random() * limit);
-  const text = (most: number): string =>
-    Array.from({ length: below(most) }, () => PIECES[below(PIECES.length)]).join('');
-  let rejected = 0;
-  for (let run = 0; run < iterations; run++) {
-    try {
-      const kind = below(5);
-      if (kind === 0) new LinearPattern(text(12)).matches(text(20));
-      else if (kind === 1) {
-        const verdict = detectText(text(200));
-        if (!Number.isFinite(verdict.score) || !(verdict.probability >= 0 && verdict.probability <= 1))
-          throw new Error(`score ${verdict.score}, probability ${verdict.probability}`);
-      } else if (kind === 2) {
-        applyGuardrail(guardrail, parseApplyGuardrailBody(mutate(BODY, text, below)));
-      } else if (kind === 3) {
-        for (const language of ['python', 'javascript'] as const) splitFunctions(text(60), language);
-        codeQuality(text(60));
-        detectSpans(text(150));
-      } else auditTexts(Array.from({ length: below(5) }, () => ({ text: text(30), isAi: below(2) === 0 })));
-    } catch (error) {
-      if (!MoestackError.isInstance(error))
-        throw new Error(`seed ${seed}, iteration ${run}: not a MoestackError: ${String(error)}`, {
-          cause: error,
-        });
-      rejected++;
-    }
-  }
-  return { runs: iterations, rejected };
+export function fuzz(seed: number, iterations: number): Promise<FuzzResult> {
+  return fuzzed(seed, iterations, MoestackError.isInstance, (below) => {
+    const text = (most: number): string =>
+      Array.from({ length: below(most) }, () => PIECES[below(PIECES.length)]).join('');
+    const kind = below(5);
+    if (kind === 0) new LinearPattern(text(12)).matches(text(20));
+    else if (kind === 1) {
+      const verdict = detectText(text(200));
+      if (!Number.isFinite(verdict.score) || !(verdict.probability >= 0 && verdict.probability <= 1))
+        throw new Error(`score ${verdict.score}, probability ${verdict.probability}`);
+    } else if (kind === 2) {
+      applyGuardrail(guardrail, parseApplyGuardrailBody(mutate(BODY, text, below)));
+    } else if (kind === 3) {
+      for (const language of ['python', 'javascript'] as const) splitFunctions(text(60), language);
+      codeQuality(text(60));
+      detectSpans(text(150));
+    } else auditTexts(Array.from({ length: below(5) }, () => ({ text: text(30), isAi: below(2) === 0 })));
+  });
 }
 
-function mutate(value: unknown, text: (most: number) => string, below: (limit: number) => number): unknown {
+function mutate(value: unknown, text: (most: number) => string, below: Below): unknown {
   const choice = below(12);
   if (choice === 0) return [null, 1, '', [], {}, true][below(6)];
   if (typeof value === 'string') return choice < 8 ? value : text(30);

@@ -1,6 +1,6 @@
 import { TextScorer } from '@moestack/detect';
+import { generator } from '@moestack/fixtures';
 import { expect, it } from 'vitest';
-import { generator } from './random.js';
 
 it('a long text of a large vocabulary takes the memory of a row, not of a tensor', () => {
   const vocabulary = 151_936;

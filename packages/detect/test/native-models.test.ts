@@ -6,11 +6,11 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { fromLogits, measureText, scoreMeasured, scoreText } from '@moestack/detect';
 import { loadLlamaModel } from '@moestack/detect/llama';
 import { loadTransformersModel } from '@moestack/detect/transformers';
+import { generator } from '@moestack/fixtures';
 import { tinyMoe } from '@moestack/tiny-moe';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeGgufModel } from './gguf-model.js';
 import { writeOnnxModel } from './onnx-model.js';
-import { generator } from './random.js';
 import { codeOf } from './stand-in.js';
 
 /** Where the optional packages may lie; together they are half a gigabyte, so that nothing installs them for a test. */

@@ -12,9 +12,9 @@ import {
   statisticsFromLogits,
   TextScorer,
 } from '@moestack/detect';
+import { generator } from '@moestack/fixtures';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { generator } from './random.js';
 
 const runs = { numRuns: 100, seed: 11 };
 

@@ -1,3 +1,4 @@
+import { type Below, type FuzzResult, fuzzed } from '@moestack/fixtures';
 import { MoestackError } from '@moestack/schemas/errors';
 import { type ByteSource, memorySource } from '../src/byte-source.js';
 import { CONFIG_FILE, INDEX_FILE, openCheckpoint } from '../src/checkpoint.js';
@@ -9,7 +10,7 @@ import { inspectionHtml } from '../src/inspection-html.js';
 import { inspectionTable } from '../src/inspection-table.js';
 import type { SafetensorsDtype } from '../src/safetensors-dtype.js';
 import { serializeSafetensors } from '../src/safetensors-writer.js';
-import { type FuzzResult, generator, mutate } from './fuzz-safetensors.js';
+import { mutate } from './fuzz-safetensors.js';
 
 const TARGETS: readonly ConversionTarget[] = ['bf16', 'f16', 'f32', 'fp8-block'];
 const SHARDS = ['a.safetensors', 'b.safetensors'] as const;
@@ -31,24 +32,10 @@ type Tensor = [name: string, dtype: SafetensorsDtype, shape: number[], bytes: nu
  * @param seed - same seed, same inputs.
  * @throws Error naming seed and iteration when anything but a MoestackError comes out.
  */
-export async function fuzz(seed: number, iterations: number): Promise<FuzzResult> {
-  const random = generator(seed);
-  const below = (limit: number): number => Math.floor(random() * limit);
-  let rejected = 0;
-  for (let run = 0; run < iterations; run++) {
-    const files = checkpointFiles(below);
-    try {
-      await useCheckpoint(files, TARGETS[below(TARGETS.length)]!);
-    } catch (error) {
-      if (!MoestackError.isInstance(error)) {
-        throw new Error(`seed ${seed}, iteration ${run}: not a MoestackError: ${String(error)}`, {
-          cause: error,
-        });
-      }
-      rejected++;
-    }
-  }
-  return { runs: iterations, rejected };
+export function fuzz(seed: number, iterations: number): Promise<FuzzResult> {
+  return fuzzed(seed, iterations, MoestackError.isInstance, (below) =>
+    useCheckpoint(checkpointFiles(below), TARGETS[below(TARGETS.length)]!),
+  );
 }
 
 async function useCheckpoint(
@@ -76,7 +63,7 @@ async function useCheckpoint(
   if (config !== undefined) convertConfig(config, target);
 }
 
-function checkpointFiles(below: (limit: number) => number): Record<string, Uint8Array> {
+function checkpointFiles(below: Below): Record<string, Uint8Array> {
   const tensors = tensorsOf(below);
   const shards: Tensor[][] = [[], []];
   const weightMap: Record<string, string> = {};
@@ -108,7 +95,7 @@ function checkpointFiles(below: (limit: number) => number): Record<string, Uint8
   return files;
 }
 
-function tensorsOf(below: (limit: number) => number): Tensor[] {
+function tensorsOf(below: Below): Tensor[] {
   const [rows, cols] = [below(10), below(10)];
   const blocks = [Math.ceil(rows / 4), Math.ceil(cols / 4)];
   const count = blocks[0]! * blocks[1]!;

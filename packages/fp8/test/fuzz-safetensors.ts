@@ -1,3 +1,4 @@
+import { type Below, type FuzzResult, fuzzed } from '@moestack/fixtures';
 import { MoestackError } from '@moestack/schemas/errors';
 import { parseCheckpointIndex, parseQuantizationConfig } from '../src/checkpoint-index.js';
 import { scaleLayout } from '../src/checkpoint-scales.js';
@@ -8,14 +9,6 @@ import {
   readHeaderLength,
 } from '../src/safetensors-header.js';
 import { storedToFloat32 } from '../src/stored-values.js';
-
-/** Outcome of {@link fuzz}. */
-export interface FuzzResult {
-  /** Mutated inputs tried. */
-  runs: number;
-  /** Inputs that ended in a MoestackError; the others were still valid. */
-  rejected: number;
-}
 
 const HOSTILE_NUMBERS = [
   '-1',
@@ -63,27 +56,14 @@ const HOSTILE_TEXTS = [
  * @param seed - same seed, same inputs.
  * @throws Error naming seed and iteration when anything but a MoestackError comes out.
  */
-export function fuzz(seed: number, iterations: number): FuzzResult {
-  const random = generator(seed);
-  const below = (limit: number): number => Math.floor(random() * limit);
-  let rejected = 0;
-  for (let run = 0; run < iterations; run++) {
+export function fuzz(seed: number, iterations: number): Promise<FuzzResult> {
+  return fuzzed(seed, iterations, MoestackError.isInstance, (below) => {
     const kind = below(8);
     const input = mutate(kind === 0 ? indexJson() : kind === 1 ? configJson() : safetensors(below), below);
-    try {
-      if (kind === 0) parseCheckpointIndex('index.json', input);
-      else if (kind === 1) parseQuantizationConfig('config.json', input);
-      else readFile(input);
-    } catch (error) {
-      if (!MoestackError.isInstance(error)) {
-        throw new Error(`seed ${seed}, iteration ${run}: not a MoestackError: ${String(error)}`, {
-          cause: error,
-        });
-      }
-      rejected++;
-    }
-  }
-  return { runs: iterations, rejected };
+    if (kind === 0) parseCheckpointIndex('index.json', input);
+    else if (kind === 1) parseQuantizationConfig('config.json', input);
+    else readFile(input);
+  });
 }
 
 /** Parses a file and decodes every tensor, as opening and reading a checkpoint does. */
@@ -101,7 +81,7 @@ function readFile(file: Uint8Array): void {
 }
 
 /** Up to three edits that break bytes, structure or numbers of a file; the length prefix is repaired where it can be. */
-export function mutate(input: Uint8Array, below: (limit: number) => number): Uint8Array {
+export function mutate(input: Uint8Array, below: Below): Uint8Array {
   let bytes = input;
   for (let edits = 1 + below(3); edits > 0; edits--) {
     const at = below(bytes.length + 1);
@@ -138,7 +118,7 @@ export function mutate(input: Uint8Array, below: (limit: number) => number): Uin
 }
 
 /** Swaps one number of the text for a hostile one and repairs the length prefix, so that the parser sees it. */
-function replaceNumber(bytes: Uint8Array, below: (limit: number) => number): Uint8Array {
+function replaceNumber(bytes: Uint8Array, below: Below): Uint8Array {
   const digits: number[] = [];
   for (let i = HEADER_PREFIX_BYTES; i < bytes.length; i++) {
     if (isDigit(bytes[i]!) && !isDigit(bytes[i - 1]!)) digits.push(i);
@@ -169,7 +149,7 @@ function splice(bytes: Uint8Array, start: number, end: number, insert: Uint8Arra
   return result;
 }
 
-function safetensors(below: (limit: number) => number): Uint8Array {
+function safetensors(below: Below): Uint8Array {
   const tensors: [dtype: string, shape: number[], bytes: number][] = [
     ['F8_E4M3', [3, 5], 15],
     ['F32', [2, 3], 24],
@@ -207,15 +187,4 @@ function configJson(): Uint8Array {
 
 function text(characters: string): Uint8Array {
   return new TextEncoder().encode(characters);
-}
-
-/** mulberry32: uniform doubles in [0, 1). */
-export function generator(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

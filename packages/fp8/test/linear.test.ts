@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { generator, normal } from '@moestack/fixtures';
 import {
   dequantize,
   Fp8Error,
@@ -29,7 +30,6 @@ import { matrixFactor } from '../src/linear-matrix.js';
 import { scalarProduct } from '../src/matmul-scalar.js';
 import { accumulationOf } from '../src/product.js';
 import { bits } from './golden-arrays.js';
-import { generator, normal } from './random.js';
 import { doubleGemm, exactProducts, layerData, recipeErrors } from './recipe-errors.js';
 
 const cases: [string, RecipeName, RecipeOverrides][] = [

@@ -1,7 +1,7 @@
+import { generator, normal } from '@moestack/fixtures';
 import { expect, test, vi } from 'vitest';
 import * as fp8 from '../src/index.js';
 import { bits } from './golden-arrays.js';
-import { generator, normal } from './random.js';
 
 test('where the engine refuses the kernels, the scalar paths give the same bits', async () => {
   vi.resetModules();

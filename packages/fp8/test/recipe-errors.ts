@@ -1,3 +1,4 @@
+import { generator, normal } from '@moestack/fixtures';
 import {
   linearDgrad,
   linearForward,
@@ -8,7 +9,6 @@ import {
   prepareWeight,
   type Recipe,
 } from '@moestack/fp8';
-import { generator, normal } from './random.js';
 
 /** Operands of the three products of a linear layer. */
 export interface LinearData {

@@ -1,3 +1,4 @@
+import { generator, normal } from '@moestack/fixtures';
 import {
   type Architecture,
   encode,
@@ -21,7 +22,6 @@ import { schemeLayout } from '../src/scheme.js';
 import { simdKernels } from '../src/simd.js';
 import { chainDot, tensorCore, unpackOperand } from '../src/tensor-core.js';
 import { bits } from './golden-arrays.js';
-import { generator, normal } from './random.js';
 
 const seed = 20_240_504;
 const fp8 = ['e4m3fn', 'e5m2'] as const;

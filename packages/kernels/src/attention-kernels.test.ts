@@ -1,6 +1,6 @@
+import { generator, normal } from '@moestack/fixtures';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { generator, normal } from '../test/random.js';
 import { Arena } from './arena.js';
 import { Kernels } from './kernels.js';
 import * as reference from './reference/index.js';

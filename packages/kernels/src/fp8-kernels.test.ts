@@ -1,5 +1,5 @@
+import { generator, normal } from '@moestack/fixtures';
 import { describe, expect, it } from 'vitest';
-import { generator, normal } from '../test/random.js';
 import { Arena } from './arena.js';
 import { type Fp8ElementFormat, Fp8Kernels } from './fp8-kernels.js';
 import type { ProductOperand, SegmentProductOptions } from './fp8-product.js';

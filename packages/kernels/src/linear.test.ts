@@ -1,6 +1,7 @@
+import { generator, normal } from '@moestack/fixtures';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { generator, normal, randomWeight } from '../test/random.js';
+import { randomWeight } from '../test/random-weight.js';
 import { Arena } from './arena.js';
 import { Kernels } from './kernels.js';
 import * as reference from './reference/index.js';

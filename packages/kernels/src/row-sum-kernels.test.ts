@@ -1,5 +1,5 @@
+import { generator, normal } from '@moestack/fixtures';
 import { describe, expect, it } from 'vitest';
-import { generator, normal } from '../test/random.js';
 import { Arena } from './arena.js';
 import * as reference from './reference/index.js';
 import { RowSumKernels } from './row-sum-kernels.js';

@@ -36,26 +36,19 @@ function sentBytes({ exchangeCounters, tensorCounters }) {
 function step({ name, batch, overlap, steps }) {
   const runtime = runtimes.get(name);
   const before = sentBytes(runtime);
-  const cpuBefore = process.cpuUsage();
   barrier.run();
   const start = performance.now();
   let waitSeconds = 0;
-  let chosen = 0;
   for (let i = 0; i < steps; i++) {
     runtime.forward(batch, { overlap });
     waitSeconds += runtime.lastStep.waitSeconds;
-    if (runtime.lastStep.overlap !== 'none') chosen++;
   }
   slowest.input[0] = (performance.now() - start) / 1e3 / steps;
   slowest.run();
-  const cpu = process.cpuUsage(cpuBefore);
   return {
     seconds: slowest.output[0],
     waitSeconds: waitSeconds / steps,
     sentBytes: (sentBytes(runtime) - before) / steps,
-    overlapped: chosen / steps,
-    // Of the process, all ranks together.
-    cpuSeconds: (cpu.user + cpu.system) / 1e6 / steps,
   };
 }
 

@@ -8,18 +8,27 @@ const cache = fileURLToPath(new URL('../../../node_modules/.cache/moestack-bench
 const worker = fileURLToPath(new URL('ranks-worker.mjs', import.meta.url));
 /** Four layers, so that each rank can hold a copy of its part for every network. */
 const config = { ...syntheticConfig, num_hidden_layers: 4 };
-const SIZES = { blocks: 512, maxBatchTokens: 256, maxSequences: 32, maxContextTokens: 256 };
+const SEQUENCES = 64;
+const BLOCKS_PER_SEQUENCE = 10;
+const SIZES = {
+  blocks: SEQUENCES * BLOCKS_PER_SEQUENCE,
+  maxBatchTokens: 256,
+  maxSequences: SEQUENCES,
+  maxContextTokens: 16 * BLOCKS_PER_SEQUENCE,
+};
 /** Communication imposed, as a share of the time of computation. */
 const SHARES = [0.25, 0.5, 1];
-const ROUNDS = 7;
+const ROUNDS = 5;
+/** Steps in which `auto` has tried every order. */
+const TRIAL_STEPS = 10;
 const MIB = 2 ** 20;
 /** Every message pays it; the rest of the imposed time goes by bytes. */
 const ALPHA_SECONDS = 2e-5;
 
-/** What each rank runs in one step, and the order of two micro-batches that suits it. */
+/** What each rank runs in one step, steps of one measurement, and the orders of two micro-batches that `auto` compares. */
 const workloads = [
-  { kind: 'prefill', sequences: 2, tokens: 128, start: 0 },
-  { kind: 'decode', sequences: 32, tokens: 1, start: 128 },
+  { kind: 'prefill', sequences: 2, tokens: 128, start: 0, steps: 1, orders: ['prefill'] },
+  { kind: 'decode', sequences: SEQUENCES, tokens: 1, start: 128, steps: 3, orders: ['decode', 'prefill'] },
 ] as const;
 type Workload = (typeof workloads)[number];
 
@@ -27,7 +36,6 @@ interface StepReport {
   readonly seconds: number;
   readonly waitSeconds: number;
   readonly sentBytes: number;
-  readonly overlapped: number;
 }
 interface OpenReport {
   readonly weightBytes: number;
@@ -61,7 +69,12 @@ class Ranks {
     return this.ask({ type: 'open', name, link });
   }
 
-  step(name: string, workload: Workload, overlap: string, steps = 1): Promise<StepReport> {
+  step(
+    name: string,
+    workload: Workload,
+    overlap: string,
+    steps: number = workload.steps,
+  ): Promise<StepReport> {
     return this.ask({ type: 'step', name, batch: batchOf(workload), overlap, steps });
   }
 
@@ -85,8 +98,8 @@ function batchOf({ sequences, tokens, start }: Workload): StepBatch {
     tokens: Int32Array.from({ length: count }, (_, i) => (i * 7919 + 13) % config.vocab_size),
     tokenOffsets: Int32Array.from({ length: sequences + 1 }, (_, i) => i * tokens),
     contextStarts: new Int32Array(sequences).fill(start),
-    blockTables: Int32Array.from({ length: sequences * 16 }, (_, i) => i),
-    blockTableStride: 16,
+    blockTables: Int32Array.from({ length: sequences * BLOCKS_PER_SEQUENCE }, (_, i) => i),
+    blockTableStride: BLOCKS_PER_SEQUENCE,
   };
 }
 
@@ -96,122 +109,110 @@ function figure(name: string, unit: string, value: number): BenchCase {
 }
 
 function timed(name: string, ranks: Ranks, network: string, workload: Workload, overlap: string): BenchCase {
-  const steps = workload.kind === 'decode' ? 8 : 1;
   return {
     name,
     unit: 'ms',
-    measure: async () => (await ranks.step(network, workload, overlap, steps)).seconds,
+    measure: async () => (await ranks.step(network, workload, overlap)).seconds,
   };
 }
 
 /** Tokens of all ranks in a second, on one rank and on two. */
-function throughput(one: Ranks, two: Ranks, shared: Ranks): BenchGroup[] {
-  return workloads.map((workload) => {
-    const { kind, sequences, tokens } = workload;
-    const at = (name: string, ranks: Ranks, batches: number): BenchCase => ({
-      name,
-      unit: 'tokens/s',
-      work: sequences * tokens * batches,
-      measure: async () => (await ranks.step('plain', workload, 'none', 2)).seconds,
-    });
-    return {
-      name: `${kind}, throughput`,
-      rounds: ROUNDS,
-      cases: [
-        at(`${kind}, 1 rank`, one, 1),
-        at(`${kind}, 2 ranks, data-parallel attention`, two, 2),
-        at(`${kind}, 2 ranks, shared heads`, shared, 1),
-      ],
-      ratios: [
-        {
-          name: `${kind}, 2 ranks over 1`,
-          numerator: `${kind}, 2 ranks, data-parallel attention`,
-          denominator: `${kind}, 1 rank`,
-        },
-        {
-          name: `${kind}, 2 ranks that share heads over 1`,
-          numerator: `${kind}, 2 ranks, shared heads`,
-          denominator: `${kind}, 1 rank`,
-        },
-      ],
-    };
+function throughput(one: Ranks, two: Ranks, shared: Ranks, workload: Workload): BenchGroup {
+  const { kind, sequences, tokens } = workload;
+  const at = (name: string, ranks: Ranks, batches: number): BenchCase => ({
+    name,
+    unit: 'tokens/s',
+    work: sequences * tokens * batches,
+    measure: async () => (await ranks.step('plain', workload, 'none')).seconds,
   });
-}
-
-/** One batch, two micro-batches, and what the ranks choose, against computation without a network. */
-function overlap(two: Ranks, workload: Workload, share: number): BenchGroup {
-  const { kind } = workload;
-  const percent = `${share * 100} % communication`;
-  const name = (what: string) => `${kind}, ${percent}, ${what}`;
-  const network = `${kind} ${share}`;
-  const plain = `${kind}, ${percent}, without a network`;
+  const cases = [
+    at(`${kind}, 1 rank`, one, 1),
+    at(`${kind}, 2 ranks, data-parallel attention`, two, 2),
+    at(`${kind}, 2 ranks, shared heads`, shared, 1),
+  ] as const;
+  const [single, parallel, heads] = cases.map(({ name }) => name);
   return {
-    name: `${kind}, ${percent}`,
+    name: `${kind}, throughput`,
     rounds: ROUNDS,
-    cases: [
-      timed(plain, two, 'plain', workload, 'none'),
-      timed(name('one batch'), two, network, workload, 'none'),
-      timed(name('two micro-batches'), two, network, workload, kind),
-      timed(name('auto'), two, network, workload, 'auto'),
-    ],
+    cases: [...cases],
     ratios: [
-      {
-        name: name('one batch to computation'),
-        numerator: name('one batch'),
-        denominator: plain,
-      },
-      {
-        // At most the longer of the two and 0.3 of the shorter.
-        name: name('overlapped to computation'),
-        numerator: name('two micro-batches'),
-        denominator: plain,
-        aim: Math.max(1, share) + 0.3 * Math.min(1, share),
-      },
-      {
-        name: name('auto to the better one'),
-        numerator: name('auto'),
-        denominator: name(share < 0.5 ? 'one batch' : 'two micro-batches'),
-        aim: 1.05,
-      },
+      { name: `${kind}, 2 ranks over 1`, numerator: parallel!, denominator: single! },
+      { name: `${kind}, 2 ranks that share heads over 1`, numerator: heads!, denominator: single! },
     ],
   };
 }
 
 /** Without an imposed network. */
-function automatic(two: Ranks, workload: Workload): BenchGroup {
-  const { kind } = workload;
-  const names = ['one batch', 'auto', 'two micro-batches'].map((what) => `${kind}, no network, ${what}`);
-  const overlaps = ['none', 'auto', kind];
+async function automatic(two: Ranks, workload: Workload): Promise<BenchGroup> {
+  const { kind, orders } = workload;
+  await two.step('plain', workload, 'auto', TRIAL_STEPS);
+  const name = (what: string) => `${kind}, no network, ${what}`;
   return {
     name: `${kind}, no network`,
     rounds: ROUNDS,
-    cases: names.map((name, i) => timed(name, two, 'plain', workload, overlaps[i]!)),
+    cases: [
+      timed(name('one batch'), two, 'plain', workload, 'none'),
+      timed(name('auto'), two, 'plain', workload, 'auto'),
+      ...orders.map((order) => timed(name(`${order} order`), two, 'plain', workload, order)),
+    ],
     ratios: [
-      {
-        name: `${kind}, no network, auto to one batch`,
-        numerator: names[1]!,
-        denominator: names[0]!,
-        aim: 1.05,
-      },
-      { name: `${kind}, no network, overlapped to one batch`, numerator: names[2]!, denominator: names[0]! },
+      { name: name('auto to one batch'), numerator: name('auto'), denominator: name('one batch'), aim: 1.05 },
+      ...orders.map((order) => ({
+        name: name(`${order} order to one batch`),
+        numerator: name(`${order} order`),
+        denominator: name('one batch'),
+      })),
     ],
   };
 }
 
-/** Runs a workload as it is, and opens networks that take shares of its time. Returns the figures of the ranks themselves. */
-async function prepare(two: Ranks, workload: Workload): Promise<BenchCase[]> {
+/** One batch, two micro-batches, and what the ranks choose, on a network whose share of the time of computation is imposed. */
+async function overlap(two: Ranks, workload: Workload, share: number): Promise<BenchGroup> {
+  const { kind, orders } = workload;
+  const { seconds, sentBytes } = await two.step('plain', workload, 'none', 3);
+  const communication = share * seconds;
+  const network = `${kind} ${share}`;
+  await two.open(network, { alphaSeconds: ALPHA_SECONDS, bytesPerSecond: sentBytes / communication });
+  await two.step(network, workload, 'auto', TRIAL_STEPS);
+  const name = (what: string) => `${kind}, ${share * 100} % communication, ${what}`;
+  // The newest time of computation, beside which what follows from it is reported.
+  let computation = seconds;
+  const derived = (what: string, of: (computation: number) => number): BenchCase => ({
+    name: name(what),
+    unit: 'ms',
+    measure: async () => of(computation),
+  });
+  return {
+    name: `${kind}, ${share * 100} % communication`,
+    rounds: ROUNDS,
+    cases: [
+      {
+        name: name('computation alone'),
+        unit: 'ms',
+        measure: async () => {
+          computation = (await two.step('plain', workload, 'none')).seconds;
+          return computation;
+        },
+      },
+      derived('communication alone', () => communication),
+      derived('sum of the two', (alone) => alone + communication),
+      derived('target', (alone) => Math.max(alone, communication) + 0.3 * Math.min(alone, communication)),
+      timed(name('one batch'), two, network, workload, 'none'),
+      ...orders.map((order) => timed(name(`${order} order`), two, network, workload, order)),
+      timed(name('auto'), two, network, workload, 'auto'),
+    ],
+    ratios: [
+      { name: name('auto to the target'), numerator: name('auto'), denominator: name('target'), aim: 1 },
+      { name: name('auto to one batch'), numerator: name('auto'), denominator: name('one batch') },
+    ],
+  };
+}
+
+/** What the ranks say of their own steps. */
+async function communication(two: Ranks, workload: Workload): Promise<BenchCase[]> {
   const { kind } = workload;
-  await two.step('plain', workload, 'none', 2);
+  await two.step('plain', workload, 'none');
   const { seconds, waitSeconds, sentBytes } = await two.step('plain', workload, 'none', 4);
-  for (const share of SHARES) {
-    await two.open(`${kind} ${share}`, {
-      alphaSeconds: ALPHA_SECONDS,
-      bytesPerSecond: sentBytes / (share * seconds),
-    });
-    // So that `auto` has compared before it is timed.
-    await two.step(`${kind} ${share}`, workload, 'auto', 8);
-  }
-  await two.step('plain', workload, 'auto', 8);
   return [
     figure(`${kind}, 2 ranks, share of waiting and receiving`, '%', (100 * waitSeconds) / seconds),
     figure(`${kind}, 2 ranks, sent by a rank in a step`, 'MiB', sentBytes / MIB),
@@ -230,11 +231,11 @@ export default defineBench({
   name: 'ranks',
   notes: [
     'ranks are threads with a part of the experts each; steps of all ranks at the same time, the slowest counts',
-    'communication: a link model whose rate lets the bytes of a step take a share of its time; computation: the same step without it, receiving included',
+    'communication: a link model whose rate lets the bytes of a step take a share of its time; computation: the same step without it, receiving included; target: the longer of the two and 0.3 of the shorter',
     `prefill: ${workloads[0].sequences} prompts of ${workloads[0].tokens} tokens for each rank; decode: ${workloads[1].sequences} sequences at ${workloads[1].start} tokens of context`,
     'needs as many idle cores as ranks',
   ],
-  async groups() {
+  async *groups() {
     const directory = `${cache}synthetic-ranks`;
     writeSyntheticCheckpoint(directory, config);
     const one = new Ranks(directory, 1, 1);
@@ -245,15 +246,14 @@ export default defineBench({
       ...memory('2 ranks', await two.open('plain')),
       ...memory('2 ranks, shared heads', await shared.open('plain')),
     ];
-    const communication: BenchCase[] = [];
-    for (const workload of workloads) communication.push(...(await prepare(two, workload)));
-    return [
-      { name: 'memory', rounds: 1, cases: memories },
-      { name: 'communication', rounds: 1, cases: communication },
-      ...throughput(one, two, shared),
-      ...workloads.map((workload) => automatic(two, workload)),
-      ...workloads.flatMap((workload) => SHARES.map((share) => overlap(two, workload, share))),
-    ];
+    yield { name: 'memory', rounds: 1, cases: memories };
+    for (const workload of workloads) {
+      const cases = await communication(two, workload);
+      yield { name: `${workload.kind}, communication`, rounds: 1, cases };
+      yield throughput(one, two, shared, workload);
+      yield await automatic(two, workload);
+      for (const share of SHARES) yield await overlap(two, workload, share);
+    }
   },
   close: async () => {
     for (const group of groups) await group.terminate();

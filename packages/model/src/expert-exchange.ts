@@ -49,13 +49,17 @@ export interface ExpertExchange {
   ready(options?: WaitOptions): Promise<void>;
 }
 
-/** The exchange of a rank that holds all experts: a permutation by expert in its own memory. */
+/**
+ * The exchange of a rank that holds all experts: a permutation by expert in its own memory. Results are added up as in mode `low-latency` over several ranks, so
+ * that a token gets the same bits either way.
+ */
 export class LocalExpertExchange implements ExpertExchange {
   readonly spansRanks = false;
   private readonly kernels: Kernels;
   private readonly hidden: number;
   private readonly topK: number;
   private readonly inputs: Float32Array;
+  private readonly sum: Float32Array;
   private readonly memory: Float32Array;
   private readonly received: ReceivedRows;
   private readonly offsets: Int32Array;
@@ -73,6 +77,7 @@ export class LocalExpertExchange implements ExpertExchange {
     this.topK = topK;
     const buffers = exchangeBuffers(kernels.arena, sizes);
     this.inputs = buffers.inputs;
+    this.sum = buffers.sum;
     this.memory = new Float32Array(kernels.arena.memory.buffer);
     this.offsets = new Int32Array(experts + 1);
     this.next = new Int32Array(experts);
@@ -119,7 +124,7 @@ export class LocalExpertExchange implements ExpertExchange {
   }
 
   combineReceive(out: Float32Array): void {
-    const { request, rows, topK, hidden, kernels } = this;
+    const { request, rows, topK, hidden, kernels, sum } = this;
     if (request === undefined) return;
     if (this.out !== out || this.outRows === undefined) {
       this.out = out;
@@ -127,10 +132,12 @@ export class LocalExpertExchange implements ExpertExchange {
     }
     const { expertWeights, tokens } = request;
     for (let token = 0; token < tokens; token++) {
-      const target = this.outRows.from(token);
+      sum.fill(0);
       for (let slot = token * topK; slot < (token + 1) * topK; slot++) {
-        kernels.addScaled(this.received.outputs.from(rows[slot]!), expertWeights[slot]!, target, hidden);
+        kernels.addScaled(this.received.outputs.from(rows[slot]!), expertWeights[slot]!, sum, hidden);
       }
+      const target = this.outRows.from(token);
+      kernels.add(target, sum, target, hidden);
     }
   }
 
@@ -146,7 +153,8 @@ export class LocalExpertExchange implements ExpertExchange {
 export function exchangeBuffers(
   allocator: Allocator | Arena,
   sizes: { hidden: number; topK: number; maxTokens: number },
-): { inputs: Float32Array; outputs: Float32Array } {
-  const length = sizes.maxTokens * sizes.topK * sizes.hidden;
-  return { inputs: allocator.f32(length), outputs: allocator.f32(length) };
+): { inputs: Float32Array; outputs: Float32Array; sum: Float32Array } {
+  const { hidden } = sizes;
+  const length = sizes.maxTokens * sizes.topK * hidden;
+  return { inputs: allocator.f32(length), outputs: allocator.f32(length), sum: allocator.f32(hidden) };
 }

@@ -1,16 +1,18 @@
 import { describe, expect, it } from 'vitest';
 import { OVERLAP_TOKENS, OverlapChoice } from './overlap-choice.js';
 
-/** Runs steps of one size; `times` says what either kind takes. Returns the choices. */
+/** Runs steps of one size; `times` says what one batch takes, the order of the step's kind, and the prefill order of a decode step. Returns the choices. */
 function run(
   choice: OverlapChoice,
   steps: number,
   size: { mostTokens: number; sequences: number },
-  times: { one: number; two: number; waitShare: number },
+  times: { one: number; two: number; waitShare: number; other?: number },
 ): string[] {
   return Array.from({ length: steps }, () => {
     const chosen = choice.choose({ ...size, tokens: size.mostTokens * 2 });
-    choice.observe(chosen === 'none' ? times.one : times.two, times.waitShare);
+    const isOther = chosen === 'prefill' && size.mostTokens <= size.sequences;
+    const two = isOther ? (times.other ?? times.two) : times.two;
+    choice.observe(chosen === 'none' ? times.one : two, times.waitShare);
     return chosen;
   });
 }
@@ -28,11 +30,23 @@ describe('OverlapChoice', () => {
     { size: prefill, kind: 'prefill' },
     { size: decode, kind: 'decode' },
   ])('takes two micro-batches where they are faster, in the order of $kind', ({ size, kind }) => {
-    const choices = run(new OverlapChoice(), 200, size, { one: 1, two: 0.7, waitShare: 0.4 });
-    expect(choices.slice(0, 3)).toEqual(['none', 'none', 'none']);
-    expect(choices.slice(3, 50)).toEqual(Array.from({ length: 47 }, () => kind));
+    const times = { one: 1, two: 0.7, other: 0.8, waitShare: 0.4 };
+    const choices = run(new OverlapChoice(), 200, size, times);
+    expect(choices.slice(0, 6)).toEqual(['none', 'none', 'none', kind, kind, kind]);
+    expect(choices.slice(9, 50)).toEqual(Array.from({ length: 41 }, () => kind));
     // It looks back now and then: load changes.
     expect(choices.filter((chosen) => chosen === 'none').length).toBeLessThanOrEqual(7);
+  });
+
+  it('takes the prefill order for a decode step where that hides more', () => {
+    const times = { one: 1, two: 0.9, other: 0.7, waitShare: 0.4 };
+    const choices = run(new OverlapChoice(), 300, decode, times);
+    expect(choices.slice(3, 6)).toEqual(['decode', 'decode', 'decode']);
+    expect(choices.slice(6, 50)).toEqual(Array.from({ length: 44 }, () => 'prefill'));
+    // Each of the others is looked at now and then.
+    const later = choices.slice(50).filter((chosen) => chosen !== 'prefill');
+    expect(new Set(later)).toEqual(new Set(['none', 'decode']));
+    expect(later.length).toBeLessThanOrEqual(5);
   });
 
   it('goes back where they are slower, and costs less than one step in twenty', () => {

@@ -8,14 +8,22 @@ export const OVERLAP_TOKENS: Readonly<Record<'prefill' | 'decode', number>> = { 
 
 /** Share of a step spent on waiting below which there is nothing to hide. */
 const LEAST_WAIT = 0.1;
-/** Steps of either kind before they are compared. */
+/** Steps of each order before they are compared. */
 const TRIALS = 3;
-/** Steps after which the slower kind is tried once again. */
+/** Steps after which one that is not used is tried once again. */
 const RETRIAL = 50;
 /** How much faster two micro-batches must be. */
 const MARGIN = 0.98;
 /** Weight of the newest step in a mean. */
 const NEWEST = 0.5;
+/**
+ * What a step is tried with. In the decode order the experts hide nothing, which suits steps of long attention; where experts take longer than that, the prefill
+ * order hides more of the same step.
+ */
+const ORDERS: Readonly<Record<'prefill' | 'decode', readonly Overlap[]>> = {
+  prefill: ['none', 'prefill'],
+  decode: ['none', 'decode', 'prefill'],
+};
 
 /** What all ranks know of a step before it runs. */
 export interface StepSize {
@@ -26,18 +34,20 @@ export interface StepSize {
   readonly sequences: number;
 }
 
-interface Means {
-  /** Seconds for each token of the busiest rank. */
+interface Order {
+  readonly overlap: Overlap;
+  /** Mean seconds for each token of the busiest rank. */
   seconds: number;
   steps: number;
 }
 
 interface History {
-  readonly one: Means;
-  readonly two: Means;
+  /** One batch first. */
+  readonly orders: readonly Order[];
   waitShare: number;
-  /** Steps since the one that is not used was tried. */
+  /** Steps since an order that is not used was tried, and how often one was. */
   sinceTrial: number;
+  retrials: number;
 }
 
 /**
@@ -45,17 +55,17 @@ interface History {
  */
 export class OverlapChoice {
   private readonly histories = new Map<number, History>();
-  private current: { history: History; means: Means; tokens: number } | undefined;
+  private current: { history: History; order: Order; tokens: number } | undefined;
 
-  /** @returns `prefill` or `decode` for two micro-batches, in the order that suits the step; `none` for one batch. */
+  /** @returns `prefill` or `decode` for two micro-batches in that order; `none` for one batch. */
   choose({ mostTokens, tokens, sequences }: StepSize): Overlap {
     this.current = undefined;
     const kind = tokens > 2 * sequences ? 'prefill' : 'decode';
     if (mostTokens < OVERLAP_TOKENS[kind]) return 'none';
     const history = this.historyOf(kind, mostTokens);
-    const usesTwo = decide(history);
-    this.current = { history, means: usesTwo ? history.two : history.one, tokens: mostTokens };
-    return usesTwo ? kind : 'none';
+    const order = decide(history);
+    this.current = { history, order, tokens: mostTokens };
+    return order.overlap;
   }
 
   /** Takes what the last step that {@link OverlapChoice.choose} was asked for took, on the slowest rank, and the mean share of it spent on waiting. */
@@ -63,34 +73,40 @@ export class OverlapChoice {
     const { current } = this;
     if (current === undefined) return;
     this.current = undefined;
-    const { history, means, tokens } = current;
-    means.seconds = mean(means.seconds, seconds / tokens, means.steps);
+    const { history, order, tokens } = current;
+    order.seconds = mean(order.seconds, seconds / tokens, order.steps);
     // Two micro-batches hide what they are to be chosen by.
-    if (means === history.one) history.waitShare = mean(history.waitShare, waitShare, means.steps);
-    means.steps++;
+    if (order.overlap === 'none') history.waitShare = mean(history.waitShare, waitShare, order.steps);
+    order.steps++;
   }
 
   private historyOf(kind: 'prefill' | 'decode', tokens: number): History {
     const key = Math.floor(Math.log2(tokens)) * 2 + (kind === 'prefill' ? 0 : 1);
     let history = this.histories.get(key);
     if (history === undefined) {
-      const none = () => ({ seconds: 0, steps: 0 });
-      history = { one: none(), two: none(), waitShare: 0, sinceTrial: 0 };
+      const orders = ORDERS[kind].map((overlap) => ({ overlap, seconds: 0, steps: 0 }));
+      history = { orders, waitShare: 0, sinceTrial: 0, retrials: 0 };
       this.histories.set(key, history);
     }
     return history;
   }
 }
 
-function decide(history: History): boolean {
-  const { one, two } = history;
-  if (one.steps < TRIALS) return false;
-  if (two.steps === 0 && history.waitShare < LEAST_WAIT) return false;
-  if (two.steps < TRIALS) return true;
-  const isFaster = two.seconds < one.seconds * MARGIN;
-  if (++history.sinceTrial < RETRIAL) return isFaster;
+function decide(history: History): Order {
+  const { orders } = history;
+  const one = orders[0]!;
+  const hasToHide = history.waitShare >= LEAST_WAIT;
+  let fastest = one;
+  for (const order of orders) {
+    if (order.steps < TRIALS && (order === one || hasToHide || order.steps > 0)) return order;
+    const best = fastest === one ? one.seconds * MARGIN : fastest.seconds;
+    if (order.steps > 0 && order.seconds < best) fastest = order;
+  }
+  if (++history.sinceTrial < RETRIAL) return fastest;
   history.sinceTrial = 0;
-  return isFaster ? false : history.waitShare >= LEAST_WAIT;
+  if (fastest === one && !hasToHide) return one;
+  const others = orders.filter((order) => order !== fastest);
+  return others[history.retrials++ % others.length]!;
 }
 
 function mean(before: number, value: number, steps: number): number {

@@ -1,37 +1,12 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { type Below, type FuzzResult, fuzzed, mutateText as mutate } from '@moestack/fixtures';
 import { MoestackError } from '@moestack/schemas/errors';
 import { ChatTemplate } from '../src/chat-template.js';
 import { readGenerationConfig } from '../src/generation-config.js';
 import { readConfig } from '../src/read-config.js';
 import { loadTokenizer } from '../src/tokenizer.js';
-
-/** Outcome of {@link fuzz}. */
-export interface FuzzResult {
-  /** Mutated inputs tried. */
-  runs: number;
-  /** Inputs that ended in a MoestackError; the others were still valid. */
-  rejected: number;
-}
-
-const HOSTILE = [
-  '-1',
-  '0',
-  '1e9',
-  '1e400',
-  '0.5',
-  '9007199254740993',
-  'null',
-  '[]',
-  '{}',
-  '"x"',
-  'true',
-  ',',
-  '}',
-  '\u0000',
-  '\\ud800',
-];
 
 const config = JSON.stringify({
   ...{ architectures: ['DeepseekV3ForCausalLM'], model_type: 'deepseek_v3', vocab_size: 16, hidden_size: 32 },
@@ -98,32 +73,17 @@ const template =
  * @throws Error with seed and iteration of the first failure.
  */
 export async function fuzz(seed: number, iterations: number): Promise<FuzzResult> {
-  const random = generator(seed);
-  const below = (limit: number): number => Math.floor(random() * limit);
   const folder = mkdtempSync(join(tmpdir(), 'moestack-fuzz-'));
   const write = (file: string, text: string) => writeFileSync(join(folder, file), text);
-  let rejected = 0;
   try {
-    for (let run = 0; run < iterations; run++) {
-      try {
-        await once(below, write, folder);
-      } catch (error) {
-        if (!MoestackError.isInstance(error)) {
-          throw new Error(`seed ${seed}, iteration ${run}: not a MoestackError: ${String(error)}`, {
-            cause: error,
-          });
-        }
-        rejected++;
-      }
-    }
+    return await fuzzed(seed, iterations, MoestackError.isInstance, (below) => once(below, write, folder));
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
-  return { runs: iterations, rejected };
 }
 
 async function once(
-  below: (limit: number) => number,
+  below: Below,
   write: (file: string, text: string) => void,
   folder: string,
 ): Promise<void> {
@@ -149,49 +109,4 @@ async function once(
       loaded.decode(loaded.encode('abcab c'));
     }
   }
-}
-
-/** Up to three edits that break characters, structure or numbers of a text. */
-function mutate(text: string, below: (limit: number) => number): string {
-  let result = text;
-  for (let edits = 1 + below(3); edits > 0; edits--) {
-    const at = below(result.length + 1);
-    const hostile = HOSTILE[below(HOSTILE.length)]!;
-    switch (below(5)) {
-      case 0:
-        result = result.slice(0, at) + result.slice(at + 1 + below(8));
-        break;
-      case 1:
-        result = result.slice(0, at) + hostile + result.slice(at);
-        break;
-      case 2: {
-        const from = below(result.length + 1);
-        result = result.slice(0, at) + result.slice(from, from + below(40)) + result.slice(at);
-        break;
-      }
-      case 3: {
-        // A whole value: what a parser of JSON lets through and a schema must catch.
-        const values = [...result.matchAll(/(?<=:)(-?\d[\d.e+-]*|"[^"]*"|true|false|null)/g)];
-        const value = values[below(Math.max(1, values.length))];
-        if (value !== undefined) {
-          result = result.slice(0, value.index) + hostile + result.slice(value.index + value[0].length);
-        }
-        break;
-      }
-      default:
-        result = result.slice(0, at) + String.fromCharCode(below(128)) + result.slice(at + 1);
-    }
-  }
-  return result;
-}
-
-/** mulberry32: uniform doubles in [0, 1). */
-function generator(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

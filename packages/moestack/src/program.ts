@@ -79,8 +79,10 @@ function createProgram(environment: CliEnvironment, reporter: Reporter, signal: 
     .exitOverride()
     .configureOutput({
       writeOut: (text) => environment.stdout.write(text),
-      // Errors are reported once, by `runCli`.
-      writeErr: () => undefined,
+      // Errors are reported once, by `runCli`; what else goes here is the help, where a command is missing.
+      writeErr: (text) => {
+        if (!reporter.json && !text.startsWith('error: ')) environment.stderr.write(text);
+      },
     });
   const json = () => new Option('--json', 'write one JSON object a line');
   program
@@ -120,6 +122,12 @@ function createProgram(environment: CliEnvironment, reporter: Reporter, signal: 
         'fp8-weights',
         'w8a8',
       ]),
+    )
+    .addOption(
+      new Option(
+        '--attention <form>',
+        'absorbed and naive draw the same text after a restart to the last bit (default: auto, the cheaper one)',
+      ).choices(['auto', 'naive', 'absorbed']),
     )
     .option('--mixed', 'prefill and decode in one rank: half the memory')
     .option(
@@ -202,9 +210,10 @@ function commandPath(program: Command | undefined, args: readonly string[]): str
 }
 
 function usageError(error: CommanderError, path: string): CliError {
+  const isMissing = error.code === 'commander.help';
   return new CliError({
-    code: `cli/${error.code.replace(/^commander\./, '')}`,
-    message: error.message.replace(/^error: /, ''),
+    code: isMissing ? 'cli/no-command' : `cli/${error.code.replace(/^commander\./, '')}`,
+    message: isMissing ? `expected a command after ${path}` : error.message.replace(/^error: /, ''),
     remedy: `see ${path} --help`,
     cause: error,
   });

@@ -29,7 +29,7 @@ Examples:
 
 /** Adds what `plan` does. */
 export function addPlanCommand(command: Command, { reporter, signal }: SimulatorCommandContext): void {
-  trafficOptions(hardwareOptions(command))
+  trafficOptions(hardwareOptions(command, ''))
     .option('--request <file>', 'the whole request as JSON, instead of the options about it')
     .option('--gpus <n>', 'most GPUs that may be used', integer(1, 65_536))
     .option('--ttft <seconds>', 'longest time to the first token', positive, 5)
@@ -68,7 +68,12 @@ export function addPlanCommand(command: Command, { reporter, signal }: Simulator
 
 /** Adds what `simulate` does. */
 export function addSimulateCommand(command: Command, { reporter, signal }: SimulatorCommandContext): void {
-  trafficOptions(hardwareOptions(command.argument('<deployment>', 'a JSON file, report, profile or online')))
+  trafficOptions(
+    hardwareOptions(
+      command.argument('<deployment>', 'a JSON file, report, profile or online'),
+      'what the deployment was planned for, or ',
+    ),
+  )
     .option(
       '--requests <n>',
       'how many to simulate; of a trace, the first so many',
@@ -95,10 +100,13 @@ export function addSimulateCommand(command: Command, { reporter, signal }: Simul
     });
 }
 
-function hardwareOptions(command: Command): Command {
+function hardwareOptions(command: Command, planned: string): Command {
   return command
-    .option('--accelerator <name>', 'h800, h100, h200, b200, gb200, or a JSON file', 'h800')
-    .option('--model <dir>', 'deepseek-v3, a Hugging Face directory or its config.json', 'deepseek-v3')
+    .option('--accelerator <name>', `h800, h100, h200, b200, gb200, or a JSON file (default: ${planned}h800)`)
+    .option(
+      '--model <dir>',
+      `deepseek-v3, a Hugging Face directory or its config.json (default: ${planned}deepseek-v3)`,
+    )
     .option('--price <usd>', "of a GPU hour (default: the accelerator's)", notNegative);
 }
 

@@ -194,7 +194,19 @@ describe('moestack simulate', () => {
   });
 
   it('simulates what was planned, and gives the same figures again', async () => {
-    expect((await run('plan', ...demand, '--simulate', '0', '--out', file('deployment.json'))).code).toBe(0);
+    const planned = [
+      '--simulate',
+      '0',
+      '--accelerator',
+      'h100',
+      '--price',
+      '7',
+      '--out',
+      file('deployment.json'),
+    ];
+    expect((await run('plan', ...demand, ...planned)).code).toBe(0);
+    const { stdout } = await run('simulate', file('deployment.json'), ...traffic);
+    expect(stdout).toMatch(/^DeepSeek-V3 on H100s: deployment\.json\n/);
     const once = await events('simulate', file('deployment.json'), ...traffic);
     const again = await events('simulate', file('deployment.json'), ...traffic);
     const of = ({ events: lines }: typeof once) => lines.find(({ event }) => event === 'simulated');

@@ -104,8 +104,8 @@ describe('files', () => {
     expect(decodeLoad(encodeLoad(ones))).toEqual(ones);
   });
 
-  it('end in a typed error or a whole plan, however they are damaged', () => {
-    const { rejected, runs } = fuzz(1, 2000);
+  it('end in a typed error or a whole plan, however they are damaged', async () => {
+    const { rejected, runs } = await fuzz(1, 2000);
     expect(runs).toBe(2000);
     expect(rejected).toBeGreaterThan(1000);
   });

@@ -1,3 +1,4 @@
+import { type Below, type FuzzResult, fuzzed } from '@moestack/fixtures';
 import { MoestackError } from '@moestack/schemas/errors';
 import {
   engineSlots,
@@ -9,15 +10,6 @@ import {
 import { writePickle } from '../src/interop/pickle-writer.js';
 import { TorchTensor, TorchTuple, type TorchValue } from '../src/interop/torch-values.js';
 import { writeZip } from '../src/interop/zip-writer.js';
-import { SeededRandom } from '../src/random.js';
-
-/** Outcome of {@link fuzz}. */
-export interface FuzzResult {
-  /** Mutated inputs tried. */
-  runs: number;
-  /** Inputs that ended in a MoestackError; the others were still valid. */
-  rejected: number;
-}
 
 /** What a damaged file may make its reader hold. */
 const MAX_BYTES = 1 << 20;
@@ -28,47 +20,34 @@ const MAX_BYTES = 1 << 20;
  * @param seed - same seed, same inputs.
  * @throws Error naming seed and iteration when anything but a MoestackError or whole slots or counts come out.
  */
-export async function fuzz(seed: number, iterations: number): Promise<FuzzResult> {
-  const random = new SeededRandom(seed);
+export function fuzz(seed: number, iterations: number): Promise<FuzzResult> {
   const files = sources();
-  let rejected = 0;
-  for (let run = 0; run < iterations; run++) {
-    const { bytes, pickle } = files[random.below(files.length)]!;
-    const input = pickle === undefined ? mutate(bytes, random) : repack(mutate(pickle, random));
-    try {
-      const file = await readEngineFile(input, { maxBytes: MAX_BYTES });
-      if (file.kind === 'slots') engineSlots(file.slots.physicalToLogical, file.slots);
-      else if (file.counts.load.counts.some((count) => !(count >= 0)))
-        throw new Error('a count is no number');
-    } catch (error) {
-      if (!MoestackError.isInstance(error)) throw unexpected(error, seed, run);
-      rejected++;
-    }
-  }
-  const runs = Math.ceil(iterations / 10);
-  return { runs: iterations + runs, rejected: rejected + statistics(random, runs, seed) };
+  const statistics = statisticsFiles();
+  return fuzzed(seed, iterations, MoestackError.isInstance, async (below) => {
+    if (below(11) === 0) return readStatistics(statistics, below);
+    const { bytes, pickle } = files[below(files.length)]!;
+    const input = pickle === undefined ? mutate(bytes, below) : repack(mutate(pickle, below));
+    const file = await readEngineFile(input, { maxBytes: MAX_BYTES });
+    if (file.kind === 'slots') engineSlots(file.slots.physicalToLogical, file.slots);
+    else if (file.counts.load.counts.some((count) => !(count >= 0))) throw new Error('a count is no number');
+  });
 }
 
-function statistics(random: SeededRandom, runs: number, seed: number): number {
+function statisticsFiles(): { meta: Uint8Array; rank: Uint8Array } {
   const meta = new TextEncoder().encode('{"num_experts":4}');
   const header =
     '{"0_3":{"dtype":"I32","shape":[4],"data_offsets":[0,16]},"0_4":{"dtype":"I64","shape":[1,2],"data_offsets":[16,32]}}';
   const rank = new Uint8Array(8 + header.length + 32);
   rank[0] = header.length;
   rank.set(new TextEncoder().encode(header), 8);
-  let rejected = 0;
-  for (let run = 0; run < runs; run++) {
-    try {
-      readTensorRtLlmStatistics({
-        'meta_info.json': random.below(3) === 0 ? mutate(meta, random) : meta,
-        'rank0.safetensors': mutate(rank, random),
-      });
-    } catch (error) {
-      if (!MoestackError.isInstance(error)) throw unexpected(error, seed, run);
-      rejected++;
-    }
-  }
-  return rejected;
+  return { meta, rank };
+}
+
+function readStatistics({ meta, rank }: ReturnType<typeof statisticsFiles>, below: Below): void {
+  readTensorRtLlmStatistics({
+    'meta_info.json': below(3) === 0 ? mutate(meta, below) : meta,
+    'rank0.safetensors': mutate(rank, below),
+  });
 }
 
 function sources(): { bytes: Uint8Array; pickle?: Uint8Array }[] {
@@ -113,22 +92,18 @@ function repack(pickle: Uint8Array): Uint8Array {
   return writeZip([['a/data.pkl', pickle], ...storages]);
 }
 
-function mutate(bytes: Uint8Array, random: SeededRandom): Uint8Array {
+function mutate(bytes: Uint8Array, below: Below): Uint8Array {
   let out = [...bytes];
-  for (let edits = 1 + random.below(4); edits > 0; edits--) {
-    const at = random.below(out.length + 1);
-    const kind = random.below(6);
-    if (kind === 0) out[at] = random.below(256);
-    else if (kind === 1) out.splice(at, 1 + random.below(8));
-    else if (kind === 2) out.splice(at, 0, random.below(256));
-    else if (kind === 3) out.splice(at, 0, ...out.slice(at, at + random.below(40)));
-    else if (kind === 4) out.splice(at, 4, 0xff, 0xff, 0xff, random.below(2) === 0 ? 0xff : 0x7f);
-    else if (random.below(4) === 0) out = out.slice(0, at);
-    else if (at < out.length) out[at]! ^= 1 << random.below(8);
+  for (let edits = 1 + below(4); edits > 0; edits--) {
+    const at = below(out.length + 1);
+    const kind = below(6);
+    if (kind === 0) out[at] = below(256);
+    else if (kind === 1) out.splice(at, 1 + below(8));
+    else if (kind === 2) out.splice(at, 0, below(256));
+    else if (kind === 3) out.splice(at, 0, ...out.slice(at, at + below(40)));
+    else if (kind === 4) out.splice(at, 4, 0xff, 0xff, 0xff, below(2) === 0 ? 0xff : 0x7f);
+    else if (below(4) === 0) out = out.slice(0, at);
+    else if (at < out.length) out[at]! ^= 1 << below(8);
   }
   return Uint8Array.from(out);
-}
-
-function unexpected(error: unknown, seed: number, run: number): Error {
-  return new Error(`seed ${seed}, iteration ${run}: not a MoestackError: ${String(error)}`, { cause: error });
 }

@@ -4,7 +4,32 @@ import { defineBench } from '@moestack/tooling/bench';
 const STEPS = 1000;
 const SIZES = [64, 256, 1024];
 
-/** A stage that decodes `sequences` requests for ever: those that end are replaced. */
+type Request = Parameters<Scheduler['submit']>[0];
+
+/** Steps of `sequences` requests for ever: those that end are replaced, each with what `more` says of the one of that number. */
+function steady(
+  scheduler: Scheduler,
+  sequences: number,
+  more: (index: number) => Partial<Request>,
+): () => void {
+  const outcomes = { tokens: new Int32Array(sequences), finished: new Uint8Array(sequences) };
+  let submitted = 0;
+  const step = (): void => {
+    while (scheduler.stats.active < sequences) {
+      // Spread lengths, so that ends do not fall on one step.
+      const maxNewTokens = 1024 + ((submitted * 37) % 1024);
+      scheduler.submit({ promptTokens: 128, maxNewTokens, arrivalUs: 0, ...more(submitted++) });
+    }
+    const plan = scheduler.schedule(0);
+    if (plan !== undefined) scheduler.complete(plan.stepId, outcomes, 0);
+  };
+  for (let i = 0; i < 3 * STEPS; i++) step();
+  return () => {
+    for (let i = 0; i < STEPS; i++) step();
+  };
+}
+
+/** A stage that decodes. */
 function decoding(sequences: number): () => void {
   const scheduler = new Scheduler({
     blockSizeTokens: 16,
@@ -20,21 +45,7 @@ function decoding(sequences: number): () => void {
       },
     ],
   });
-  const outcomes = { tokens: new Int32Array(sequences), finished: new Uint8Array(sequences) };
-  let submitted = 0;
-  const step = (): void => {
-    while (scheduler.stats.active < sequences) {
-      // Spread lengths, so that ends do not fall on one step.
-      const maxNewTokens = 1024 + ((submitted++ * 37) % 1024);
-      scheduler.submit({ promptTokens: 128, maxNewTokens, arrivalUs: 0 });
-    }
-    const plan = scheduler.schedule(0);
-    if (plan !== undefined) scheduler.complete(plan.stepId, outcomes, 0);
-  };
-  for (let i = 0; i < 3 * STEPS; i++) step();
-  return () => {
-    for (let i = 0; i < STEPS; i++) step();
-  };
+  return steady(scheduler, sequences, () => ({}));
 }
 
 /** One decode step for 64 sequences while `waiting` requests stand in the queue: must not depend on them. */
@@ -82,21 +93,8 @@ function withEverything(): () => void {
       },
     ],
   });
-  const outcomes = { tokens: new Int32Array(sequences), finished: new Uint8Array(sequences) };
   const prefix = Float64Array.from({ length: 8 }, (_, block) => block);
-  let submitted = 0;
-  const step = (): void => {
-    while (scheduler.stats.active < sequences) {
-      const maxNewTokens = 1024 + ((submitted * 37) % 1024);
-      scheduler.submit({ promptTokens: 128, maxNewTokens, arrivalUs: 0, prefix, tenant: submitted++ % 16 });
-    }
-    const plan = scheduler.schedule(0);
-    if (plan !== undefined) scheduler.complete(plan.stepId, outcomes, 0);
-  };
-  for (let i = 0; i < 3 * STEPS; i++) step();
-  return () => {
-    for (let i = 0; i < STEPS; i++) step();
-  };
+  return steady(scheduler, sequences, (submitted) => ({ prefix, tenant: submitted % 16 }));
 }
 
 /** Requests through a prefill and a decode stage on a virtual clock, decode steps fused up to the next event. */

@@ -2,6 +2,7 @@ import { SchedulerError } from './errors.js';
 import type { SchedulerConfig, StageConfig } from './types.js';
 
 const MAX_BLOCKS = 1 << 28;
+const MAX_RANKS = 1 << 12;
 const MAX_SEQUENCES = 1 << 20;
 const MAX_TOKENS = 1 << 30;
 const MAX_STEPS = 1024;
@@ -30,6 +31,7 @@ export function checkConfig(config: SchedulerConfig): void {
 function checkStage(stage: StageConfig): void {
   const name = `of stage ${JSON.stringify(stage.name)}`;
   requireInteger(`blocks ${name}`, stage.blocks, 1, MAX_BLOCKS);
+  if (stage.ranks !== undefined) requireInteger(`ranks ${name}`, stage.ranks, 1, MAX_RANKS);
   requireInteger(`tokenBudget ${name}`, stage.tokenBudget, 1, MAX_TOKENS);
   requireInteger(`maxSequences ${name}`, stage.maxSequences, 1, MAX_SEQUENCES);
   if (stage.maxStepsInFlight !== undefined) {

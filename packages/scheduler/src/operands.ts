@@ -29,11 +29,11 @@ export function checkRequest(
   }
   for (let s = 0; s < stages.length; s++) {
     const stage = stages[s]!;
-    if (stage.blocksFor(tokens) > stage.totalBlocks) {
-      const room = stage.totalBlocks * config.blockSizeTokens;
+    if (stage.blocksFor(tokens) > stage.rankBlocks) {
+      const room = stage.rankBlocks * config.blockSizeTokens;
       throw tooLong(
         tokens,
-        `at most ${room}, all blocks of stage ${JSON.stringify(config.stages[s]!.name)},`,
+        `at most ${room}, all blocks of ${stage.ranks === 1 ? '' : 'a rank of '}stage ${JSON.stringify(config.stages[s]!.name)},`,
       );
     }
   }

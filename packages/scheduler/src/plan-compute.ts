@@ -9,19 +9,18 @@ import type { SchedulerState } from './state.js';
 export function planCompute(state: SchedulerState, stage: Stage, plan: PlanRecord, nowUs: number): void {
   const { requests } = state;
   let budget = stage.tokenBudget;
-  stage.starved = false;
-  const busyElsewhere = stage.busy > 0;
+  stage.beginWalk();
   let slot = stage.active.head;
   while (slot >= 0 && budget > 0) {
     if (requests.inStep[slot] === 0) {
       const tokens = Math.min(requests.known(slot) - requests.computed[slot]!, budget, stage.maxChunkTokens);
       const missing = stage.lacking(slot, requests.computed[slot]! + tokens);
-      if (missing > stage.freeBlocks) {
-        stage.starved = true;
+      const rank = stage.rankOf[slot]!;
+      if (missing > stage.freeOn(rank)) {
+        stage.starved[rank] = 1;
         if (!freeBlocks(state, stage, slot, missing)) {
-          if (!givesUp(state, stage, slot, busyElsewhere)) break;
           const next = stage.active.after(slot);
-          state.preempt(slot);
+          if (givesUp(state, stage, slot)) state.preempt(slot);
           slot = next;
           continue;
         }
@@ -32,7 +31,7 @@ export function planCompute(state: SchedulerState, stage: Stage, plan: PlanRecor
     }
     slot = stage.active.after(slot);
   }
-  if (stage === state.entry && !stage.starved) admitWaiting(state, plan, budget, nowUs);
+  if (stage === state.entry) admitWaiting(state, plan, budget, nowUs);
   plan.settle(stage, requests);
 }
 
@@ -41,29 +40,47 @@ function admitWaiting(state: SchedulerState, plan: PlanRecord, budget: number, n
   while (budget > 0 && entry.hasSeat && queue.size > 0) {
     if (entry.handover.size + entry.active.size >= entry.maxHandover) break;
     const slot = queue.peek();
-    const cachedBlocks = state.findPrefix(slot);
+    for (let rank = 0; rank < entry.ranks; rank++) {
+      entry.found[rank] = entry.starved[rank] === 1 ? -1 : findRoom(state, slot, rank, budget);
+    }
+    const rank = entry.chooseRank();
+    if (rank < 0) break;
+    const cachedBlocks = entry.found[rank]!;
     const cached = cachedBlocks * state.blockSizeTokens;
     const tokens = Math.min(requests.known(slot) - cached, budget, entry.maxChunkTokens);
-    const blocks = entry.blocksFor(cached + tokens) - cachedBlocks;
-    // Cached blocks that nobody holds are among the free ones, and will not be.
-    if (blocks + (cachedBlocks > 0 ? entry.idleFound : 0) > entry.freeBlocks) break;
-    state.admit(slot, cachedBlocks, nowUs);
-    entry.grow(slot, blocks);
+    state.admit(slot, rank, cachedBlocks, nowUs);
+    entry.grow(slot, entry.blocksFor(cached + tokens) - cachedBlocks);
     addSequence(state, entry, plan, slot, tokens);
     budget -= tokens;
   }
 }
 
+/** Blocks of a waiting request's prefix that a rank has cached; -1 where it has no room for the request's first step. */
+function findRoom(state: SchedulerState, slot: number, rank: number, budget: number): number {
+  const { requests, entry } = state;
+  const cachedBlocks = state.findPrefix(slot, rank);
+  const cached = cachedBlocks * state.blockSizeTokens;
+  const tokens = Math.min(requests.known(slot) - cached, budget, entry.maxChunkTokens);
+  const blocks = entry.blocksFor(cached + tokens) - cachedBlocks;
+  // Cached blocks that nobody holds are among the free ones, and will not be.
+  const needed = blocks + (cachedBlocks > 0 ? entry.idleFound(rank) : 0);
+  return needed > entry.freeOn(rank) ? -1 : cachedBlocks;
+}
+
 /**
- * Preempts the youngest sequences of the lowest priority until `missing` blocks are free for `slot`; false if `slot` must
- * do without. A sequence in a step in flight is passed over.
+ * Preempts the youngest sequences of the lowest priority on its rank until `missing` blocks are free for `slot`; false if
+ * `slot` must do without. A sequence in a step in flight is passed over.
  */
 function freeBlocks(state: SchedulerState, stage: Stage, slot: number, missing: number): boolean {
   const { requests } = state;
+  const rank = stage.rankOf[slot]!;
   let victim = stage.active.tail;
-  while (stage.freeBlocks < missing) {
+  while (stage.freeOn(rank) < missing) {
     if (state.hasPriorities) victim = leastUrgent(state, stage, slot);
-    else while (requests.inStep[victim] === 1) victim = stage.active.before(victim);
+    else {
+      while (requests.inStep[victim] === 1 || stage.rankOf[victim] !== rank)
+        victim = stage.active.before(victim);
+    }
     if (victim === slot) return false;
     const younger = victim;
     victim = stage.active.before(victim);
@@ -73,23 +90,26 @@ function freeBlocks(state: SchedulerState, stage: Stage, slot: number, missing: 
 }
 
 /**
- * Whether a sequence that finds no blocks gives up its own. It does for a more urgent one behind it; else it waits if
- * blocks will come back without that: from steps in flight, or, in a prefill stage, from the hand-over.
+ * Whether a sequence that finds no blocks gives up its own. It does for a more urgent one behind it on its rank; else it
+ * waits if blocks will come back without that: from steps in flight, or, in a prefill stage, from the hand-over.
  */
-function givesUp(state: SchedulerState, stage: Stage, slot: number, busyElsewhere: boolean): boolean {
+function givesUp(state: SchedulerState, stage: Stage, slot: number): boolean {
   const { inStep } = state.requests;
+  const rank = stage.rankOf[slot]!;
   for (let other = stage.active.after(slot); other >= 0; other = stage.active.after(other)) {
-    if (inStep[other] === 0) return true;
+    if (inStep[other] === 0 && stage.rankOf[other] === rank) return true;
   }
-  return !busyElsewhere && stage.role !== 'prefill';
+  return stage.busyBefore[rank] === 0 && stage.role !== 'prefill';
 }
 
-/** The youngest of the lowest priority among `slot` and the sequences behind it that no step uses. */
+/** The youngest of the lowest priority among `slot` and the sequences behind it on its rank that no step uses. */
 function leastUrgent(state: SchedulerState, stage: Stage, slot: number): number {
   const { requests } = state;
+  const rank = stage.rankOf[slot]!;
   let least = slot;
   for (let other = slot; other >= 0; other = stage.active.after(other)) {
-    if (requests.inStep[other] === 0 && requests.priority[other]! <= requests.priority[least]!) least = other;
+    if (requests.inStep[other] === 1 || stage.rankOf[other] !== rank) continue;
+    if (requests.priority[other]! <= requests.priority[least]!) least = other;
   }
   return least;
 }
@@ -106,5 +126,5 @@ function addSequence(
   else plan.prefillTokens += tokens;
   plan.addCompute(slot, tokens);
   requests.inStep[slot] = 1;
-  stage.busy++;
+  stage.busy[stage.rankOf[slot]!]! += 1;
 }

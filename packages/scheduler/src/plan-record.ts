@@ -3,7 +3,7 @@ import type { RequestTable } from './request-table.js';
 import type { Stage } from './stage.js';
 import type { StepPlan } from './types.js';
 
-const NO_BLOCKS: Int32Array = new Int32Array(0);
+const NONE: Int32Array = new Int32Array(0);
 
 /** A {@link StepPlan} that is filled again and again. */
 export class PlanRecord implements StepPlan {
@@ -14,6 +14,8 @@ export class PlanRecord implements StepPlan {
   readonly tokenCounts: Int32Array;
   readonly contextStarts: Int32Array;
   readonly samples: Uint8Array;
+  readonly ranks: Int32Array;
+  readonly sourceRanks: Int32Array;
   readonly blockTables: Int32Array;
   readonly blockTableStride: number;
   readonly sourceBlockTables: Int32Array;
@@ -49,9 +51,11 @@ export class PlanRecord implements StepPlan {
     this.tokenCounts = new Int32Array(rows);
     this.contextStarts = new Int32Array(rows);
     this.samples = new Uint8Array(rows);
+    this.ranks = new Int32Array(rows);
+    this.sourceRanks = source === undefined ? NONE : new Int32Array(rows);
     this.blockTables = new Int32Array(rows * stride);
     this.blockTableStride = stride;
-    this.sourceBlockTables = source === undefined ? NO_BLOCKS : new Int32Array(rows * stride);
+    this.sourceBlockTables = source === undefined ? NONE : new Int32Array(rows * stride);
     this.blockCounts = new Int32Array(rows);
     this.microBatchOf = new Uint8Array(rows);
     this.order = new Int32Array(rows);
@@ -108,6 +112,7 @@ export class PlanRecord implements StepPlan {
       this.requestIds[row] = slot;
       this.tokenCounts[row] = tokens;
       this.contextStarts[row] = computed;
+      this.ranks[row] = stage.rankOf[slot]!;
       this.samples[row] = computed + tokens === requests.known(slot) ? 1 : 0;
       this.blockCounts[row] = this.#copyTable(row, stage, stage.seatOf[slot]!);
     }
@@ -129,6 +134,8 @@ export class PlanRecord implements StepPlan {
     this.tokenCounts[row] = 0;
     this.contextStarts[row] = contextStart;
     this.samples[row] = 0;
+    this.ranks[row] = target.rankOf[slot]!;
+    this.sourceRanks[row] = source.rankOf[slot]!;
     const count = source.blocksFor(contextStart);
     this.blockCounts[row] = count;
     const from = source.seatOf[slot]! * source.tableStride;

@@ -154,13 +154,17 @@ export class Scheduler {
   }
 
   /**
-   * Tokens of a prompt with these prefixes that the cache holds now, so that a caller can choose where to send it.
+   * Tokens of a prompt with these prefixes that the cache of a rank holds now, so that a caller can choose where to send it.
    *
    * @param prefix - as {@link SchedulerRequest.prefix}.
    */
   cachedTokensFor(prefix: Float64Array): number {
     const { entry, blockSizeTokens } = this.#state;
-    return entry.findPrefix(prefix, prefix.length) * blockSizeTokens;
+    let found = 0;
+    for (let rank = 0; rank < entry.ranks; rank++) {
+      found = Math.max(found, entry.findPrefix(rank, prefix, prefix.length));
+    }
+    return found * blockSizeTokens;
   }
 
   /** Forgets every cached prefix of a stage, because what its blocks hold is lost. */
@@ -322,12 +326,14 @@ export class Scheduler {
     const lastPlan = this.#inFlight.pop()!;
     if (lastPlan !== plan) this.#inFlight[position] = lastPlan;
     const stage = stages[plan.stage]!;
-    stage.busy -= plan.sequences;
     if (plan.kind === 'compute') {
       stage.stepsInFlight--;
       stage.busyUs += nowUs - plan.startedUs;
     }
-    for (let row = 0; row < plan.sequences; row++) requests.inStep[plan.requestIds[row]!] = 0;
+    for (let row = 0; row < plan.sequences; row++) {
+      requests.inStep[plan.requestIds[row]!] = 0;
+      stage.busy[plan.ranks[row]!]! -= 1;
+    }
   }
 
   #release(plan: PlanRecord): void {

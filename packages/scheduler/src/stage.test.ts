@@ -18,7 +18,7 @@ describe('Stage', () => {
             stage.leave(slot);
             owned.delete(slot);
           } else {
-            if (!owned.has(slot)) stage.sit(slot);
+            if (!owned.has(slot)) stage.sit(slot, 0);
             const count = Math.min(blocks, stage.freeBlocks);
             stage.grow(slot, count);
             const row = stage.seatOf[slot]! * stage.tableStride;
@@ -43,7 +43,7 @@ describe('Stage', () => {
       { capacity: 8, blockSizeTokens: 4, tableStride: 12 },
     );
     expect([0, 1, 4, 5].map((tokens) => stage.lacking(3, tokens))).toEqual([0, 1, 1, 2]);
-    stage.sit(3);
+    stage.sit(3, 0);
     stage.grow(3, 2);
     expect([1, 8, 9].map((tokens) => stage.lacking(3, tokens))).toEqual([0, 0, 1]);
   });

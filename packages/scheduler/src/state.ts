@@ -56,20 +56,20 @@ export class SchedulerState implements SchedulerStats {
     return this.requests.used;
   }
 
-  /** Blocks of the request's prefix that the entry stage has; one token at least is left to compute. */
-  findPrefix(slot: number): number {
+  /** Blocks of the request's prefix that a rank of the entry stage has; one token at least is left to compute. */
+  findPrefix(slot: number, rank: number): number {
     const { requests, entry } = this;
     const prefix = requests.prefix[slot]!;
     if (prefix.length === 0) return 0;
     const whole = Math.floor((requests.known(slot) - 1) / this.blockSizeTokens);
-    return entry.findPrefix(prefix, Math.min(prefix.length, whole));
+    return entry.findPrefix(rank, prefix, Math.min(prefix.length, whole));
   }
 
-  /** Moves the waiting request, with the cached blocks found for it, to the end of the entry stage's walk order. */
-  admit(slot: number, cachedBlocks: number, nowUs: number): void {
+  /** Moves the waiting request, with the cached blocks found for it on a rank of the entry stage, to the end of its walk order. */
+  admit(slot: number, rank: number, cachedBlocks: number, nowUs: number): void {
     const { requests, entry } = this;
     this.queue.remove(slot);
-    entry.sit(slot);
+    entry.sit(slot, rank);
     entry.active.append(slot);
     requests.phase[slot] = Phase.active;
     requests.stage[slot] = entry.index;
@@ -112,10 +112,10 @@ export class SchedulerState implements SchedulerStats {
     this.requests.phase[slot] = Phase.handover;
   }
 
-  /** Begins the move of an offered request to the last stage, where it takes a seat and blocks for its next token. */
-  beginTransfer(slot: number, blocks: number): void {
+  /** Begins the move of an offered request to a rank of the last stage, where it takes a seat and blocks for its next token. */
+  beginTransfer(slot: number, rank: number, blocks: number): void {
     this.entry.handover.remove(slot);
-    this.last.sit(slot);
+    this.last.sit(slot, rank);
     this.last.grow(slot, blocks);
     this.requests.phase[slot] = Phase.transfer;
     this.requests.stage[slot] = this.last.index;

@@ -23,15 +23,15 @@ export function countSteadySteps(state: SchedulerState, plan: PlanRecord | undef
   }
   if (admits(state)) return plan === undefined ? 0 : 1;
   // After a step that ran out of blocks newcomers are kept out; the next step lets them in again.
-  if (plan !== undefined && last.starved) return 1;
+  if (plan !== undefined && last.starved.includes(1)) return 1;
   // Most of the time there are blocks for all of them.
-  if (lackingAfter(state, last, steps) <= last.freeBlocks) return steps;
+  if (hasBlocksAfter(state, last, steps)) return steps;
   steps--;
   let low = 0;
   // Needed blocks grow with the steps, so the last affordable count can be bisected.
   while (low < steps) {
     const middle = low + Math.ceil((steps - low) / 2);
-    if (lackingAfter(state, last, middle) <= last.freeBlocks) low = middle;
+    if (hasBlocksAfter(state, last, middle)) low = middle;
     else steps = middle - 1;
   }
   return low;
@@ -58,16 +58,27 @@ function admits(state: SchedulerState): boolean {
   if (queue.size === 0 || budget === 0 || !last.hasSeat) return false;
   const slot = queue.peek();
   // What is cached for it may be given up meanwhile, and then it may need less at once: not to be seen from here.
-  if (state.findPrefix(slot) > 0) return true;
+  for (let rank = 0; rank < entry.ranks; rank++) if (state.findPrefix(slot, rank) > 0) return true;
   const blocks = last.blocksFor(Math.min(requests.known(slot), budget, last.maxChunkTokens));
-  return blocks <= last.freeBlocks - lackingAfter(state, last, 1);
+  for (let rank = 0; rank < last.ranks; rank++) {
+    if (blocks <= last.freeOn(rank) - lackingAfter(state, last, rank, 1)) return true;
+  }
+  return false;
 }
 
-function lackingAfter(state: SchedulerState, stage: Stage, steps: number): number {
+/** Whether every rank has the blocks that its sequences lack for so many steps. */
+function hasBlocksAfter(state: SchedulerState, stage: Stage, steps: number): boolean {
+  for (let rank = 0; rank < stage.ranks; rank++) {
+    if (lackingAfter(state, stage, rank, steps) > stage.freeOn(rank)) return false;
+  }
+  return true;
+}
+
+function lackingAfter(state: SchedulerState, stage: Stage, rank: number, steps: number): number {
   const { requests } = state;
   let blocks = 0;
   for (let slot = stage.active.head; slot >= 0; slot = stage.active.after(slot)) {
-    blocks += stage.lacking(slot, requests.computed[slot]! + steps);
+    if (stage.rankOf[slot] === rank) blocks += stage.lacking(slot, requests.computed[slot]! + steps);
   }
   return blocks;
 }

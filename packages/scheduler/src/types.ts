@@ -1,11 +1,13 @@
-/** One pool of KV blocks and the steps that run on it. */
+/** A pool of KV blocks, or one for each of several ranks, and the steps that run on all of them. */
 export interface StageConfig {
   /** Name for metrics and messages, such as `prefill`. */
   name: string;
   /** `mixed` prefills and decodes in one pool; `prefill` and `decode` come as a pair with a hand-over. */
   role: 'prefill' | 'decode' | 'mixed';
-  /** KV blocks of this stage's pool. Block ids run from 0 to `blocks - 1`. */
+  /** KV blocks of the pool of each rank. Block ids run from 0 to `blocks - 1`. */
   blocks: number;
+  /** Ranks with a pool of their own; default 1. A request has its blocks, cached ones too, on one rank, with room for it. */
+  ranks?: number;
   /** Most new tokens in one step. */
   tokenBudget: number;
   /** Most sequences that hold blocks of this stage. */
@@ -99,11 +101,15 @@ export interface StepPlan {
   readonly contextStarts: Int32Array;
   /** 1 where the step reaches the last known token, so that a new one is sampled [sequences]. */
   readonly samples: Uint8Array;
-  /** Physical block ids in this stage's pool [sequences, blockTableStride]. */
+  /** The rank of this stage whose blocks each sequence has [sequences]; it may be another one after a preemption. */
+  readonly ranks: Int32Array;
+  /** Physical block ids in that rank's pool [sequences, blockTableStride]. */
   readonly blockTables: Int32Array;
   readonly blockTableStride: number;
   /** Kind `transfer`: the blocks to export from the source stage, laid out like `blockTables`. */
   readonly sourceBlockTables: Int32Array;
+  /** Kind `transfer`: the rank of the source stage that each sequence comes from [sequences]. */
+  readonly sourceRanks: Int32Array;
   /** Kind `transfer`: index of the stage that exports; -1 otherwise. */
   readonly sourceStage: number;
   /** Entries of each row of the block tables that count [sequences]. */
@@ -139,7 +145,7 @@ export interface StepEngine {
 /** Where a request is: see {@link Scheduler.stateOf}. */
 export type RequestState = 'waiting' | 'prefill' | 'transfer' | 'decode' | 'gone';
 
-/** Counters of one stage. */
+/** Counters of one stage, of all its ranks together. */
 export interface StageStats {
   readonly totalBlocks: number;
   /** Blocks that no sequence holds, those with a cached prefix included. */

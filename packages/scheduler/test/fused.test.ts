@@ -20,7 +20,11 @@ const arrivals: fc.Arbitrary<Arrival[]> = fc
     return items.map(({ gapUs, ...lengths }) => ({ arrivalUs: (arrivalUs += gapUs), ...lengths }));
   });
 
-const limits = { tokenBudget: fc.integer({ min: 4, max: 64 }), maxSequences: fc.integer({ min: 1, max: 6 }) };
+const limits = {
+  tokenBudget: fc.integer({ min: 4, max: 64 }),
+  maxSequences: fc.integer({ min: 1, max: 6 }),
+  ranks: fc.constantFrom(1, 1, 2, 3),
+};
 const configs: fc.Arbitrary<SchedulerConfig> = fc
   .record({
     pair: fc.boolean(),

@@ -28,7 +28,7 @@ export class PagedEngine {
   completedRequests = 0;
   readonly #scheduler: Scheduler;
   readonly #blockSize: number;
-  /** Per stage: what each place holds, as `request:position`. */
+  /** Per stage: what each place of each rank holds, as `request:position`. */
   readonly #caches: Map<string, string>[];
   #nextUid = 0;
 
@@ -166,24 +166,26 @@ export class PagedEngine {
     plans: readonly StepPlan[],
     stage: number,
     onlyRow?: number,
-  ): { read: Set<number>; written: Set<number> } {
-    const read = new Set<number>();
-    const written = new Set<number>();
+  ): { read: Set<string>; written: Set<string> } {
+    const read = new Set<string>();
+    const written = new Set<string>();
     for (const plan of plans) {
       for (let row = onlyRow ?? 0; row < (onlyRow === undefined ? plan.sequences : onlyRow + 1); row++) {
         // A transfer writes all that it imports; a step writes from its first new token on.
         const first = plan.kind === 'transfer' ? 0 : Math.floor(plan.contextStarts[row]! / this.#blockSize);
         for (let i = 0; i < plan.blockCounts[row]!; i++) {
           const at = row * plan.blockTableStride + i;
-          if (plan.stage === stage) (i >= first ? written : read).add(plan.blockTables[at]!);
-          if (plan.sourceStage === stage) read.add(plan.sourceBlockTables[at]!);
+          if (plan.stage === stage) {
+            (i >= first ? written : read).add(`${plan.ranks[row]}:${plan.blockTables[at]}`);
+          }
+          if (plan.sourceStage === stage) read.add(`${plan.sourceRanks[row]}:${plan.sourceBlockTables[at]}`);
         }
       }
     }
     return { read, written };
   }
 
-  #blocksInFlight(stage: number): Set<number> {
+  #blocksInFlight(stage: number): Set<string> {
     const { read, written } = this.#blocksOf(this.inFlight, stage);
     return new Set([...read, ...written]);
   }
@@ -198,10 +200,10 @@ export class PagedEngine {
     const tracked = this.live.get(plan.requestIds[row]!)!;
     const transfer = plan.kind === 'transfer';
     const stage = transfer ? plan.sourceStage : plan.stage;
-    const tables = transfer ? plan.sourceBlockTables : plan.blockTables;
+    const from = transfer ? 'source' : 'own';
     const start = plan.contextStarts[row]!;
     for (let position = 0; position < start; position++) {
-      const place = this.#place(plan, row, tables, position);
+      const place = this.#place(plan, row, from, position);
       if (this.#caches[stage]!.get(place) !== this.#content(tracked, position)) {
         throw new Error(`position ${position} of request ${tracked.uid} is not in its block`);
       }
@@ -220,12 +222,14 @@ export class PagedEngine {
     const start = plan.contextStarts[row]!;
     const from = plan.kind === 'transfer' ? 0 : start;
     for (let position = from; position < start + plan.tokenCounts[row]!; position++) {
-      cache.set(this.#place(plan, row, plan.blockTables, position), this.#content(tracked, position));
+      cache.set(this.#place(plan, row, 'own', position), this.#content(tracked, position));
     }
   }
 
-  #place(plan: StepPlan, row: number, tables: Int32Array, position: number): string {
+  #place(plan: StepPlan, row: number, side: 'own' | 'source', position: number): string {
+    const tables = side === 'own' ? plan.blockTables : plan.sourceBlockTables;
+    const ranks = side === 'own' ? plan.ranks : plan.sourceRanks;
     const block = tables[row * plan.blockTableStride + Math.floor(position / this.#blockSize)]!;
-    return `${block}/${position % this.#blockSize}`;
+    return `${ranks[row]}:${block}/${position % this.#blockSize}`;
   }
 }

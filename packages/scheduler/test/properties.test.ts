@@ -13,6 +13,7 @@ const wishes = {
 
 const stageLimits = {
   blocks: fc.integer({ min: 6, max: 20 }),
+  ranks: fc.constantFrom(1, 1, 2, 3),
   tokenBudget: fc.integer({ min: 1, max: 24 }),
   maxSequences: fc.integer({ min: 1, max: 6 }),
   maxStepsInFlight: fc.integer({ min: 1, max: 3 }),
@@ -137,7 +138,12 @@ describe('random operation', () => {
         const engine = new PagedEngine(scheduler, config.blockSizeTokens, config.stages.length);
         for (const move of steps) {
           play(scheduler, engine, move);
-          for (const plan of engine.inFlight) checkSplit(plan, config);
+          for (const plan of engine.inFlight) {
+            checkSplit(plan, config);
+            for (let row = 0; row < plan.sequences; row++) {
+              expect(plan.ranks[row]).toBeLessThan(config.stages[plan.stage]!.ranks ?? 1);
+            }
+          }
           engine.checkAgreement();
         }
         for (let turn = 0; engine.live.size > 0; turn++) {
@@ -152,7 +158,7 @@ describe('random operation', () => {
         expect([finished + cancelled, waiting]).toEqual([submitted, 0]);
         for (const key of Object.keys(seen) as (keyof typeof seen)[]) seen[key] += scheduler.stats[key];
       }),
-      { seed: 20_250_102, numRuns: 1500 },
+      { seed: 20_250_102, numRuns: 1800 },
     );
     // The runs are worth something only if the rare paths were taken often.
     for (const count of Object.values(seen)) expect(count).toBeGreaterThan(500);

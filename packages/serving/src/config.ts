@@ -166,6 +166,12 @@ export const EmbeddedBackendConfig = z.strictObject({
   name: z.string().min(1).max(512).optional().describe('Name of the model'),
   model: z.string().min(1).optional().describe('Hugging Face directory; default: the bundled tiny model'),
   precision: z.enum(['f32', 'bf16', 'fp8-weights', 'w8a8']).optional(),
+  attention: z
+    .enum(['auto', 'naive', 'absorbed'])
+    .optional()
+    .describe(
+      'A fixed form draws the same text after a preemption or restart, to the last bit; default auto',
+    ),
   stages: z.enum(['split', 'mixed']).optional(),
   prefillRanks: z.int().min(1).max(64).optional(),
   decodeRanks: z.int().min(1).max(64).optional(),

@@ -1,8 +1,10 @@
+import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { getRequestListener } from '@hono/node-server';
-import { ServingError } from './errors.js';
+import { getRequestListener, RequestError } from '@hono/node-server';
+import { badOption, ServingError } from './errors.js';
 import type { Gateway } from './gateway/gateway.js';
+import { errorResponse } from './http/error-response.js';
 import { isHostAllowed, isLoopback, refuseHost } from './http/host-check.js';
 
 const defaultHost = '127.0.0.1';
@@ -45,7 +47,7 @@ export interface Listening {
 /**
  * Puts a gateway on a port.
  *
- * @throws {@link ServingError} `serving/port-taken`, or `serving/cannot-listen` for other reasons.
+ * @throws {@link ServingError} `serving/port-taken`, `serving/cannot-listen` for other reasons, or `serving/bad-options`.
  */
 export async function listen(gateway: Gateway, options: ListenOptions = {}): Promise<Listening> {
   const { host = defaultHost, port = defaultPort } = options;
@@ -67,10 +69,13 @@ export async function listen(gateway: Gateway, options: ListenOptions = {}): Pro
 function createGatewayServer(gateway: Gateway, options: ListenOptions): Server {
   const { host = defaultHost, headSeconds = 10, requestSeconds = 60, allowedHosts = [] } = options;
   const { keepAliveSeconds = 65, maxConnections = 4096 } = options;
+  requirePositive({ headSeconds, requestSeconds, keepAliveSeconds, maxConnections });
   const allowed = new Set(allowedHosts.map((name) => name.toLowerCase()));
   const checksHost = isLoopback(host);
   const fetchListener = getRequestListener((request, env) => gateway.fetch(request, env), {
     overrideGlobalObjects: false,
+    errorHandler: (error) =>
+      errorResponse(error instanceof RequestError ? badTarget(error) : error, randomUUID()),
   });
   const server = createServer(
     {
@@ -82,12 +87,22 @@ function createGatewayServer(gateway: Gateway, options: ListenOptions): Server {
     },
     (request: IncomingMessage, response: ServerResponse) => {
       response.setHeader('x-content-type-options', 'nosniff');
-      if (checksHost && !isHostAllowed(request.headers.host, allowed)) refuseHost(request, response);
-      else if (!gateway.handle(request, response)) void fetchListener(request, response);
+      if (checksHost && !isHostAllowed(request.headers.host, allowed)) {
+        refuseHost(request, response);
+        gateway.count(request.url ?? '', response.statusCode);
+      } else if (!gateway.handle(request, response)) void fetchListener(request, response);
     },
   );
   server.maxConnections = maxConnections;
   return server;
+}
+
+function requirePositive(values: Readonly<Record<string, number>>): void {
+  for (const [name, value] of Object.entries(values)) {
+    // Node's timers hold 2^31 ms, and it takes 0 for no limit at all.
+    if (value > 0 && value < 2 ** 31 / 1000) continue;
+    throw badOption(name, value, 'a number above 0 and below 2,147,483');
+  }
 }
 
 /**
@@ -138,6 +153,17 @@ function cannotListen(cause: NodeJS.ErrnoException, host: string, port: number):
         ? 'pass a port above 1023'
         : 'pass an address of this machine, such as 127.0.0.1',
     value: `${host}:${port}`,
+    cause,
+  });
+}
+
+/** A request that has no URL, for its target or its `Host`. */
+function badTarget(cause: RequestError): ServingError {
+  return new ServingError({
+    code: 'serving/bad-target',
+    message: `the request cannot be read: ${cause.message}`,
+    remedy: 'send a path that begins with / and a Host that is a name and a port',
+    status: 400,
     cause,
   });
 }

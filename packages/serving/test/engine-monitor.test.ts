@@ -7,13 +7,12 @@ import { Engine } from '../src/embedded/engine.js';
 import { EngineMonitor } from '../src/embedded/engine-monitor.js';
 import { MeteredSink } from '../src/embedded/metered-sink.js';
 import { PrefixIds } from '../src/embedded/prefix-ids.js';
-import { PrefixPlacer } from '../src/embedded/prefix-placer.js';
 import { RankStepEngine } from '../src/embedded/rank-step-engine.js';
 import { SloWindow } from '../src/embedded/slo-window.js';
-import type { StageRuntime } from '../src/embedded/stage-runner.js';
 import { StepTimeline } from '../src/embedded/step-timeline.js';
 import { TenantTable } from '../src/embedded/tenant-table.js';
 import { LoopbackChannel } from './loopback-channel.js';
+import { nextTokenRuntime } from './next-token-runtime.js';
 
 const config: SchedulerConfig = {
   blockSizeTokens: 4,
@@ -90,6 +89,8 @@ describe('StepTimeline', () => {
       tokenCounts: Int32Array.of(4, 5, 6),
       contextStarts: new Int32Array(3),
       samples: new Uint8Array(3),
+      ranks: new Int32Array(3),
+      sourceRanks: new Int32Array(0),
       blockTables: new Int32Array(0),
       blockTableStride: 0,
       sourceBlockTables: new Int32Array(0),
@@ -161,34 +162,6 @@ describe('PrefixIds', () => {
   });
 });
 
-describe('PrefixPlacer', () => {
-  it('sends a prompt to the rank that has it cached, unless that one is much busier', () => {
-    const scheduler = new Scheduler(config);
-    const loads = [0, 0];
-    const assigned: [number, number][] = [];
-    const channel = {
-      ranks: 2,
-      loadOf: (rank: number) => loads[rank]!,
-      assign: (id: number, rank: number) => assigned.push([id, rank]),
-    };
-    const placer = new PrefixPlacer(scheduler, channel as never, { blockTokens: 4, blocks: 16 });
-    const prompt = Int32Array.of(1, 2, 3, 4, 5, 6, 7, 8);
-    loads[0] = 1;
-    const first = placer.place(prompt);
-    expect(first).toMatchObject({ rank: 1, cachedTokens: 0 });
-    const id = scheduler.submit({ promptTokens: 8, maxNewTokens: 1, arrivalUs: 0, prefix: first.prefix });
-    placer.assign(id, first);
-    expect(assigned).toEqual([[id, 1]]);
-    const plan = scheduler.schedule(0)!;
-    scheduler.complete(plan.stepId, { tokens: Int32Array.of(1), finished: Uint8Array.of(1) }, 0);
-    loads[0] = 0;
-    loads[1] = 3;
-    expect(placer.place(prompt)).toMatchObject({ rank: 1, cachedTokens: 8 });
-    loads[1] = 5;
-    expect(placer.place(prompt)).toMatchObject({ rank: 0, cachedTokens: 0 });
-  });
-});
-
 describe('TenantTable', () => {
   it('numbers tenants, tells their weights once, and lets those beyond the last number share it', () => {
     const weights: [number, number][] = [];
@@ -206,20 +179,7 @@ describe('TenantTable', () => {
 });
 
 describe('Engine with a monitor', () => {
-  const vocabulary = 32;
-  const runtime: StageRuntime = {
-    limits: { vocabulary, maxBatchTokens: 16, maxSequences: 8 },
-    forward(batch) {
-      const logits = new Float32Array(batch.sequences * vocabulary);
-      for (let i = 0; i < batch.sequences; i++) {
-        logits[i * vocabulary + ((batch.tokens[batch.tokenOffsets[i + 1]! - 1]! + 1) % vocabulary)] = 1;
-      }
-      return logits;
-    },
-    forwardAll: () => {
-      throw new Error('not used here');
-    },
-  };
+  const runtime = nextTokenRuntime(32);
 
   function setUp() {
     const clock = stoppedClock();

@@ -12,26 +12,11 @@ import {
 } from '../src/embedded/engine-supervisor.js';
 import { RankStepEngine } from '../src/embedded/rank-step-engine.js';
 import type { TokenSink } from '../src/embedded/running.js';
-import type { StageRuntime } from '../src/embedded/stage-runner.js';
 import { ServingError } from '../src/errors.js';
 import { LoopbackChannel } from './loopback-channel.js';
+import { nextTokenRuntime } from './next-token-runtime.js';
 
-const vocabulary = 64;
-
-/** The next token is the last one plus one. */
-const runtime: StageRuntime = {
-  limits: { vocabulary, maxBatchTokens: 16, maxSequences: 8 },
-  forward(batch) {
-    const logits = new Float32Array(batch.sequences * vocabulary);
-    for (let i = 0; i < batch.sequences; i++) {
-      logits[i * vocabulary + ((batch.tokens[batch.tokenOffsets[i + 1]! - 1]! + 1) % vocabulary)] = 1;
-    }
-    return logits;
-  },
-  forwardAll: () => {
-    throw new Error('not used here');
-  },
-};
+const runtime = nextTokenRuntime(64);
 
 function lost(name: string): ServingError {
   return new ServingError({

@@ -9,30 +9,18 @@ import { EngineMonitor } from '../src/embedded/engine-monitor.js';
 import { EngineSupervisor } from '../src/embedded/engine-supervisor.js';
 import { PromptEncoder } from '../src/embedded/prompt-encoder.js';
 import { RankStepEngine } from '../src/embedded/rank-step-engine.js';
-import type { StageRuntime } from '../src/embedded/stage-runner.js';
 import { type ApiKey, createGateway, type GatewayEvent, hashApiKey } from '../src/index.js';
 import { EchoBackend } from './echo-backend.js';
 import { post } from './http.js';
 import { LoopbackChannel } from './loopback-channel.js';
+import { nextTokenRuntime } from './next-token-runtime.js';
 
 const directory = fileURLToPath(tinyMoe);
 const vocabulary = 300;
 const maxSequences = 8;
 
-/** The next token is the last one plus one; only its arithmetic is not the real engine's. */
-const runtime: StageRuntime = {
-  limits: { vocabulary, maxBatchTokens: 16, maxSequences },
-  forward(batch) {
-    const logits = new Float32Array(batch.sequences * vocabulary);
-    for (let i = 0; i < batch.sequences; i++) {
-      logits[i * vocabulary + ((batch.tokens[batch.tokenOffsets[i + 1]! - 1]! + 1) % vocabulary)] = 1;
-    }
-    return logits;
-  },
-  forwardAll: () => {
-    throw new Error('not used here');
-  },
-};
+/** Only its arithmetic is not the real engine's. */
+const runtime = nextTokenRuntime(vocabulary);
 
 /** The embedded backend over ranks without threads. */
 async function embedded(): Promise<{ backend: EngineBackend; channel: LoopbackChannel }> {

@@ -5,26 +5,12 @@ import { Engine } from '../src/embedded/engine.js';
 import { EngineMonitor } from '../src/embedded/engine-monitor.js';
 import { RankStepEngine } from '../src/embedded/rank-step-engine.js';
 import type { TokenSink } from '../src/embedded/running.js';
-import type { StageRuntime } from '../src/embedded/stage-runner.js';
 import { ServingError } from '../src/errors.js';
 import { LoopbackChannel } from './loopback-channel.js';
+import { nextTokenRuntime } from './next-token-runtime.js';
 
-const vocabulary = 32;
-
-/** The next token is the last one plus one; 31 is followed by 0, which ends the text. */
-const runtime: StageRuntime = {
-  limits: { vocabulary, maxBatchTokens: 16, maxSequences: 8 },
-  forward(batch) {
-    const logits = new Float32Array(batch.sequences * vocabulary);
-    for (let i = 0; i < batch.sequences; i++) {
-      logits[i * vocabulary + ((batch.tokens[batch.tokenOffsets[i + 1]! - 1]! + 1) % vocabulary)] = 1;
-    }
-    return logits;
-  },
-  forwardAll: () => {
-    throw new Error('not used here');
-  },
-};
+/** 31 is followed by 0, which ends the text. */
+const runtime = nextTokenRuntime(32);
 
 function setUp(options: { maxWaiting?: number; decodeBlocks?: number } = {}) {
   const config: SchedulerConfig = {

@@ -60,6 +60,48 @@ describe('a server on a loopback address', () => {
   });
 });
 
+describe('a refused request', () => {
+  it('is counted like those that were answered', async () => {
+    await get('evil.example');
+    const metrics = await (await fetch(`${server.url}/metrics`)).text();
+    expect(metrics).toMatch(/^moestack:http_responses_total\{route="\/v1\/models",status="403"\} \d+$/m);
+  });
+});
+
+describe('a request without a URL', () => {
+  it.each([
+    ['OPTIONS * HTTP/1.1', 'localhost'],
+    ['GET http://[ HTTP/1.1', 'localhost'],
+    ['GET /v1/models HTTP/1.1', 'localhost:99999'],
+  ])('is refused as the API refuses: %s, Host %s', async (line, host) => {
+    const socket = connect(server.port, '127.0.0.1');
+    let answer = '';
+    socket.setEncoding('utf8').on('data', (text: string) => {
+      answer += text;
+    });
+    socket.write(`${line}\r\nhost: ${host}\r\nconnection: close\r\n\r\n`);
+    await once(socket, 'close');
+    expect(answer).toMatch(/^HTTP\/1\.1 400 /);
+    expect(answer).toContain('"code":"serving/bad-target"');
+  });
+});
+
+describe('a server with limits that are none', () => {
+  it.each([
+    { headSeconds: Number.NaN },
+    { requestSeconds: 0 },
+    { keepAliveSeconds: -1 },
+    { maxConnections: Infinity },
+  ])('is not started: %o', async (options) => {
+    await expect(
+      listen(createGateway({ backend: new EchoBackend() }), { port: 0, ...options }),
+    ).rejects.toMatchObject({
+      code: 'serving/bad-options',
+      message: expect.stringContaining(Object.keys(options)[0]!),
+    });
+  });
+});
+
 describe('a server with a limit of connections', () => {
   it('closes further ones at once', async () => {
     const small = await listen(createGateway({ backend: new EchoBackend() }), { port: 0, maxConnections: 1 });

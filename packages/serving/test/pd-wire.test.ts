@@ -1,6 +1,6 @@
 import { readFixtureJson } from '@moestack/fixtures';
 import { afterEach, describe, expect, it } from 'vitest';
-import { SglangBackend, VllmBackend } from '../src/index.js';
+import { SglangBackend, VllmBackend, type WorkerOptions } from '../src/index.js';
 import { exactJson } from './pools/engine-server.js';
 import { eventsOf, gatewayOver, type Running } from './pools/gateway-over.js';
 import { MooncakePair } from './pools/mooncake-pair.js';
@@ -42,6 +42,13 @@ const over = async (backend: VllmBackend | SglangBackend): Promise<Running> => {
   stops.push(() => running.close());
   return running;
 };
+
+/** The servers of a pair, as the options of a backend. */
+const serversOf = (pair: VllmPair | MooncakePair | SglangPair, prefill: Partial<WorkerOptions> = {}) => ({
+  name: 'pd',
+  prefill: [{ url: pair.prefill.url, ...prefill }],
+  decode: [{ url: pair.decode.url }],
+});
 
 /** A body with everything that legs have to change or to keep. */
 const bodyFor = (path: string, more = ''): string => {
@@ -116,9 +123,7 @@ describe.each(wire.vllm_nixl.endpoints)('vLLM with NIXL at %s', (path) => {
     const pair = keep(await new VllmPair().start());
     const { post } = await over(
       new VllmBackend({
-        name: 'pd',
-        prefill: [{ url: pair.prefill.url, dataParallelRanks: 2 }],
-        decode: [{ url: pair.decode.url }],
+        ...serversOf(pair, { dataParallelRanks: 2 }),
       }),
     );
     for (let n = 0; n < 3; n++) await eventsOf(await post(path, bodyFor(path)));
@@ -136,10 +141,8 @@ describe('vLLM with Mooncake', () => {
     const pair = keep(await new MooncakePair({}, legacy).start());
     const { post } = await over(
       new VllmBackend({
-        name: 'pd',
+        ...serversOf(pair, { bootstrapPort: pair.bootstrapPort }),
         connector: legacy ? 'mooncake-legacy' : 'mooncake',
-        prefill: [{ url: pair.prefill.url, bootstrapPort: pair.bootstrapPort }],
-        decode: [{ url: pair.decode.url }],
       }),
     );
     if (!legacy) {
@@ -170,11 +173,9 @@ describe('vLLM with Mooncake', () => {
     pair.prefill.fault = () => 'error-500';
     const { post } = await over(
       new VllmBackend({
-        name: 'pd',
+        ...serversOf(pair, { bootstrapPort: pair.bootstrapPort }),
         connector: 'mooncake',
         retry: { maxAttempts: 1 },
-        prefill: [{ url: pair.prefill.url, bootstrapPort: pair.bootstrapPort }],
-        decode: [{ url: pair.decode.url }],
       }),
     );
     const response = await post(path, bodyFor(path));
@@ -186,13 +187,7 @@ describe('vLLM with Mooncake', () => {
 describe.each(wire.sglang_pd.endpoints.filter((path) => path.startsWith('/v1/')))('SGLang at %s', (path) => {
   it('sends one body to both legs at once', async () => {
     const pair = keep(await new SglangPair().start());
-    const { post } = await over(
-      new SglangBackend({
-        name: 'pd',
-        prefill: [{ url: pair.prefill.url }],
-        decode: [{ url: pair.decode.url }],
-      }),
-    );
+    const { post } = await over(new SglangBackend(serversOf(pair)));
     await eventsOf(await post(path, bodyFor(path, forged), { headers: forgedHeaders }));
     expect(pair.violations).toEqual([]);
     expect(pair.openRooms).toBe(0);
@@ -208,17 +203,28 @@ describe.each(wire.sglang_pd.endpoints.filter((path) => path.startsWith('/v1/'))
     expect(exact).toEqual(exactJson(bodyFor(path)));
   });
 
+  it.each([
+    ['"a"', false],
+    ['[1,2]', false],
+    ['["a"]', true],
+    ['[[1,2]]', true],
+    ['["a","b"]', true],
+  ])('gives the prompt %s rooms in a list: %s', async (prompt, isList) => {
+    const pair = keep(await new SglangPair().start());
+    const { post } = await over(new SglangBackend(serversOf(pair)));
+    expect((await post('/v1/completions', `{"model":"m","prompt":${prompt}}`)).status).toBe(200);
+    expect(pair.violations).toEqual([]);
+    for (const field of Object.keys(wire.sglang_pd.body_additions))
+      expect(Array.isArray(pair.decode.seen[0]!.body[field])).toBe(isList);
+  });
+
   it('brackets IPv6 hosts, passes null ports and pins ranks by the room', async () => {
     const pair = keep(await new SglangPair().start());
     const rooms = [(1n << 63n) - 1n, 5n, 6n, 7n];
     const { post } = await over(
       new SglangBackend({
-        name: 'pd',
+        ...serversOf(pair, { bootstrapHost: 'fd00::7', bootstrapPort: null, dataParallelRanks: 4 }),
         retry: { maxAttempts: 1 },
-        prefill: [
-          { url: pair.prefill.url, bootstrapHost: 'fd00::7', bootstrapPort: null, dataParallelRanks: 4 },
-        ],
-        decode: [{ url: pair.decode.url }],
         randomRoom: () => rooms.shift()!,
       }),
     );
@@ -233,13 +239,7 @@ describe.each(wire.sglang_pd.endpoints.filter((path) => path.startsWith('/v1/'))
 
 it('draws SGLang rooms beyond 2^53 and never twice', async () => {
   const pair = keep(await new SglangPair().start());
-  const { post } = await over(
-    new SglangBackend({
-      name: 'pd',
-      prefill: [{ url: pair.prefill.url }],
-      decode: [{ url: pair.decode.url }],
-    }),
-  );
+  const { post } = await over(new SglangBackend(serversOf(pair)));
   await Promise.all(
     Array.from({ length: 40 }, async () =>
       eventsOf(await post('/v1/completions', bodyFor('/v1/completions'))),

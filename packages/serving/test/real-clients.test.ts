@@ -3,7 +3,14 @@ import { ChatOpenAI } from '@langchain/openai';
 import { generateText, streamText } from 'ai';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type AnyBackend, OpenAiBackend, SglangBackend, VllmBackend } from '../src/index.js';
+import {
+  type AnyBackend,
+  OpenAiBackend,
+  SglangBackend,
+  type SglangBackendOptions,
+  VllmBackend,
+  type VllmBackendOptions,
+} from '../src/index.js';
 import { curl, hasCurl } from './curl.js';
 import { EchoBackend } from './echo-backend.js';
 import { answerText, type Fault } from './pools/engine-server.js';
@@ -20,6 +27,24 @@ interface Subject {
   readonly stop: () => Promise<void>;
   /** Makes the server that answers break from now on; undefined mends it. */
   readonly fail?: (fault: Fault | undefined) => void;
+}
+
+function ofPools(
+  pair: VllmPair | MooncakePair | SglangPair,
+  PairBackend: new (options: VllmBackendOptions & SglangBackendOptions) => AnyBackend,
+  { bootstrapPort, ...options }: Pick<VllmBackendOptions, 'connector'> & { bootstrapPort?: number } = {},
+): Subject {
+  const backend = new PairBackend({
+    ...options,
+    name: 'b',
+    retry: { maxAttempts: 1 },
+    prefill: [{ url: pair.prefill.url, ...(bootstrapPort !== undefined && { bootstrapPort }) }],
+    decode: [{ url: pair.decode.url }],
+  });
+  const fail = (fault: Fault | undefined) => {
+    pair.decode.fault = () => fault;
+  };
+  return { backend, model: 'm', text: answerText(8), stop: () => pair.stop(), fail };
 }
 
 const kinds: [string, () => Promise<Subject>][] = [
@@ -47,55 +72,15 @@ const kinds: [string, () => Promise<Subject>][] = [
       return { backend, model: 'm', text: answerText(8), stop: () => server.stop(), fail };
     },
   ],
-  [
-    'vLLM pools',
-    async () => {
-      const pair = await new VllmPair({ splitBytes: true }).start();
-      const backend = new VllmBackend({
-        name: 'b',
-        retry: { maxAttempts: 1 },
-        prefill: [{ url: pair.prefill.url }],
-        decode: [{ url: pair.decode.url }],
-      });
-      const fail = (fault: Fault | undefined) => {
-        pair.decode.fault = () => fault;
-      };
-      return { backend, model: 'm', text: answerText(8), stop: () => pair.stop(), fail };
-    },
-  ],
+  ['vLLM pools', async () => ofPools(await new VllmPair({ splitBytes: true }).start(), VllmBackend)],
   [
     'vLLM pools with Mooncake',
     async () => {
       const pair = await new MooncakePair({ splitBytes: true }).start();
-      const backend = new VllmBackend({
-        name: 'b',
-        connector: 'mooncake',
-        retry: { maxAttempts: 1 },
-        prefill: [{ url: pair.prefill.url, bootstrapPort: pair.bootstrapPort }],
-        decode: [{ url: pair.decode.url }],
-      });
-      const fail = (fault: Fault | undefined) => {
-        pair.decode.fault = () => fault;
-      };
-      return { backend, model: 'm', text: answerText(8), stop: () => pair.stop(), fail };
+      return ofPools(pair, VllmBackend, { connector: 'mooncake', bootstrapPort: pair.bootstrapPort });
     },
   ],
-  [
-    'SGLang pools',
-    async () => {
-      const pair = await new SglangPair({ splitBytes: true }).start();
-      const backend = new SglangBackend({
-        name: 'b',
-        retry: { maxAttempts: 1 },
-        prefill: [{ url: pair.prefill.url }],
-        decode: [{ url: pair.decode.url }],
-      });
-      const fail = (fault: Fault | undefined) => {
-        pair.decode.fault = () => fault;
-      };
-      return { backend, model: 'm', text: answerText(8), stop: () => pair.stop(), fail };
-    },
-  ],
+  ['SGLang pools', async () => ofPools(await new SglangPair({ splitBytes: true }).start(), SglangBackend)],
 ];
 
 describe.each(kinds)('over %s', (_, make) => {
@@ -137,7 +122,7 @@ describe.each(kinds)('over %s', (_, make) => {
     fail('error-400');
     await expect(client.chat.completions.create({ model, messages })).rejects.toMatchObject({
       status: 400,
-      message: expect.stringMatching(/temperature|refuses/),
+      message: expect.stringMatching(/temperature/),
     });
     fail('reset-mid-stream');
     const broken = await client.chat.completions.create({ model, messages, stream: true });
@@ -161,7 +146,7 @@ describe.each(kinds)('over %s', (_, make) => {
     const { fail } = subject;
     if (fail === undefined) return;
     fail('error-400');
-    await expect(generateText({ model, prompt: 'a', maxRetries: 0 })).rejects.toThrow(/temperature|refuses/);
+    await expect(generateText({ model, prompt: 'a', maxRetries: 0 })).rejects.toThrow(/temperature/);
     fail('no-finish');
     const errors: unknown[] = [];
     const broken = streamText({
@@ -189,7 +174,7 @@ describe.each(kinds)('over %s', (_, make) => {
     const { fail } = subject;
     if (fail === undefined) return;
     fail('error-400');
-    await expect(model.invoke('a')).rejects.toThrow(/temperature|refuses/);
+    await expect(model.invoke('a')).rejects.toThrow(/temperature/);
     fail(undefined);
   });
 

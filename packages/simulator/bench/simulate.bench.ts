@@ -37,14 +37,20 @@ async function run(requestCount: number): Promise<void> {
 async function noteLongRun(): Promise<void> {
   const requests = Number(process.env['MOESTACK_BENCH_REQUESTS'] ?? 200_000);
   await run(10_000);
-  const before = process.resourceUsage().maxRSS;
+  const before = peakMegabytes();
   const start = process.cpuUsage();
   await run(requests);
   const { user, system } = process.cpuUsage(start);
-  const grown = (process.resourceUsage().maxRSS - before) / 1024;
+  const seconds = (user + system) / 1e6;
+  const perMillion = (seconds * 1e6) / requests;
+  const peak = peakMegabytes();
   notes.push(
-    `${requests} requests: ${((user + system) / 1e6).toFixed(1)} s of CPU time, peak memory ${grown.toFixed(0)} MB above that of 10,000 requests`,
+    `${requests} requests: ${seconds.toFixed(1)} s of CPU time, ${perMillion.toFixed(1)} s a million; peak memory ${peak.toFixed(0)} MB, ${(peak - before).toFixed(0)} MB above that of 10000 requests`,
   );
+}
+
+function peakMegabytes(): number {
+  return process.resourceUsage().maxRSS / 1024;
 }
 
 function growth(): BenchGroup {

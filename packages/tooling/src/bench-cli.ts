@@ -4,7 +4,7 @@ import { createRequire } from 'node:module';
 import { basename, dirname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
-import { type BenchDefinition, runBench } from './bench.js';
+import { type BenchDefinition, type BenchFigures, runBench } from './bench.js';
 
 const help = `pnpm bench [NAME...] [--json] [--no-peers]
 
@@ -106,6 +106,17 @@ async function load(file: string, peerFolder: string | undefined): Promise<Bench
   }
 }
 
+/** As soon as a group is done, so that a run that is stopped has said something. */
+function print({ rows, ratios }: BenchFigures): void {
+  for (const row of rows)
+    console.log(`${row.name.padEnd(56)} ${row.median.toPrecision(4).padStart(10)} ${row.unit}`);
+  for (const ratio of ratios) {
+    const figure = ratio.median === null ? `skipped: ${ratio.skipped}` : `${ratio.median.toFixed(3)}x`;
+    const aim = ratio.aim === undefined ? '' : `  (aim ${ratio.aim})`;
+    console.log(`${ratio.name.padEnd(56)} ${figure.padStart(10)}${aim}`);
+  }
+}
+
 const args = process.argv.slice(2);
 if (args.includes('--help')) {
   console.log(help);
@@ -116,17 +127,11 @@ if (args.includes('--help')) {
   for (const file of findBenches(root)) {
     const name = basename(file, '.bench.ts');
     if (names.length > 0 && !names.includes(name)) continue;
-    const report = await runBench(await load(file, peerFolder), (group) =>
-      console.error(`# ${name}: ${group}`),
-    );
-    for (const row of report.rows)
-      console.log(`${row.name.padEnd(56)} ${row.median.toPrecision(4).padStart(10)} ${row.unit}`);
-    for (const ratio of report.ratios) {
-      const figure = ratio.median === null ? `skipped: ${ratio.skipped}` : `${ratio.median.toFixed(3)}x`;
-      console.log(
-        `${ratio.name.padEnd(56)} ${figure.padStart(10)}${ratio.aim === undefined ? '' : `  (aim ${ratio.aim})`}`,
-      );
-    }
+    const report = await runBench(await load(file, peerFolder), {
+      onGroup: (group) => console.error(`# ${name}: ${group}`),
+      onFigures: print,
+    });
+    for (const note of report.notes) console.log(note);
     if (args.includes('--json')) {
       const folder = join(dirname(file), 'results');
       mkdirSync(folder, { recursive: true });

@@ -46,6 +46,31 @@ describe('runBench', () => {
     expect(closed).toBe(2);
   });
 
+  it('prepares a group when its turn has come, and reports each as soon as it is measured', async () => {
+    const events: string[] = [];
+    const group = (name: string) => ({
+      name,
+      rounds: 1,
+      cases: [{ name, unit: 'ms', measure: async () => 1e-3 }],
+    });
+    const definition = defineBench({
+      name: 'demo',
+      async *groups() {
+        for (const name of ['a', 'b']) {
+          events.push(`prepare ${name}`);
+          yield group(name);
+        }
+      },
+    });
+    const report = await runBench(definition, {
+      onGroup: (name) => events.push(`run ${name}`),
+      onFigures: ({ rows }) => events.push(`report ${rows.map((row) => row.name)}`),
+    });
+    const each = (name: string) => [`prepare ${name}`, `run ${name}`, `report ${name}`];
+    expect(events).toEqual([...each('a'), ...each('b')]);
+    expect(report.rows.map((row) => row.median)).toEqual([1, 1]);
+  });
+
   it('takes the mean of the middle two for even counts', () => {
     expect(median([4, 1, 3, 2])).toBe(2.5);
     expect(median([3, 1, 2])).toBe(2);

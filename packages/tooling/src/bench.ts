@@ -38,7 +38,8 @@ export interface BenchGroup {
 /** What a `*.bench.ts` file default-exports. */
 export interface BenchDefinition {
   name: string;
-  groups: () => Promise<BenchGroup[]> | BenchGroup[];
+  /** As an async generator, what a group needs is prepared when its turn has come. */
+  groups: () => Promise<BenchGroup[]> | BenchGroup[] | AsyncIterable<BenchGroup>;
   /** Text that belongs beside the figures: thread counts, what a peer does differently. */
   notes?: string[];
   /** Ends what the groups started; called also when one of them failed. */
@@ -94,10 +95,14 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? Number.NaN)) / 2;
 }
 
+/** What {@link runGroup} has measured. */
+export interface BenchFigures {
+  rows: BenchmarkRow[];
+  ratios: BenchmarkRatio[];
+}
+
 /** Times the cases of a group interleaved and returns rows and ratios. */
-export async function runGroup(
-  group: BenchGroup,
-): Promise<{ rows: BenchmarkRow[]; ratios: BenchmarkRatio[] }> {
+export async function runGroup(group: BenchGroup): Promise<BenchFigures> {
   const rounds = group.rounds ?? 15;
   const repeats: number[] = [];
   for (const item of group.cases) repeats.push(await calibrate(item, (group.sampleMilliseconds ?? 20) / 1e3));
@@ -141,10 +146,10 @@ export async function runGroup(
   return { rows, ratios };
 }
 
-/** Runs a whole definition; `onGroup` is called before each group, for progress. */
+/** Runs a whole definition; `onGroup` is called before each group, `onFigures` after it. */
 export async function runBench(
   definition: BenchDefinition,
-  onGroup: (name: string) => void = () => {},
+  progress: { onGroup?: (name: string) => void; onFigures?: (figures: BenchFigures) => void } = {},
 ): Promise<BenchmarkReport> {
   const report: BenchmarkReport = {
     schemaVersion: 1,
@@ -155,11 +160,12 @@ export async function runBench(
     notes: definition.notes ?? [],
   };
   try {
-    for (const group of await definition.groups()) {
-      onGroup(group.name);
-      const { rows, ratios } = await runGroup(group);
-      report.rows.push(...rows);
-      report.ratios.push(...ratios);
+    for await (const group of await definition.groups()) {
+      progress.onGroup?.(group.name);
+      const figures = await runGroup(group);
+      progress.onFigures?.(figures);
+      report.rows.push(...figures.rows);
+      report.ratios.push(...figures.ratios);
     }
   } finally {
     await definition.close?.();

@@ -1,5 +1,6 @@
-import { badRequest, ServingError } from '../errors.js';
+import { badRequest } from '../errors.js';
 import type { ForwardAnswer, ForwardOptions, ForwardRequest } from '../forward.js';
+import { isErrorAnswer } from '../http/error-frame.js';
 import { JsonObject, listElements } from '../json/json-object.js';
 import { requestLimits } from '../openai/common-request.js';
 import { mergeStreams } from './merge-streams.js';
@@ -44,14 +45,24 @@ export function splitRequest(request: ForwardRequest): ForwardRequest[] {
 
 /** Prompts of a list of several, as they were written; `[undefined]` for everything else. */
 function promptList(body: JsonObject): (string | undefined)[] {
+  const prompts = isPromptList(body) ? listElements(body.raw('prompt')!) : [];
+  return prompts.length < 2 ? [undefined] : prompts;
+}
+
+/** Whether the prompt is a list of prompts, be it of one; a list of token ids is one prompt. */
+export function isPromptList(body: JsonObject): boolean {
   const prompt = body.get('prompt');
-  if (!Array.isArray(prompt) || prompt.length < 2 || typeof prompt[0] === 'number') return [undefined];
-  return listElements(body.raw('prompt')!);
+  return Array.isArray(prompt) && prompt.length > 0 && typeof prompt[0] !== 'number';
+}
+
+/** How many prompts a request has; token ids are one. */
+export function countPrompts(body: JsonObject): number {
+  return promptList(body).length;
 }
 
 /** How many items a request makes of its body: prompts times choices. */
 export function countItems(body: JsonObject): number {
-  return promptList(body).length * choicesOf(body);
+  return countPrompts(body) * choicesOf(body);
 }
 
 function choicesOf(body: JsonObject): number {
@@ -111,14 +122,4 @@ export async function fanOut(
     };
   }
   return { ...bodies[0]!, source: mergeWhole(sources, { choicesPerPrompt, limitBytes: maxPartBytes }) };
-}
-
-function isErrorAnswer(value: unknown): value is Extract<ForwardAnswer, { type: 'error' }> {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    !ServingError.isInstance(value) &&
-    (value as { type?: unknown }).type === 'error' &&
-    'body' in value
-  );
 }

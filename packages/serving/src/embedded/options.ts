@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import type { Communicator } from '@moestack/collectives';
-import type { DeepseekConfig, ExpertRoutingOptions, Precision } from '@moestack/model';
+import type { AttentionMode, DeepseekConfig, ExpertRoutingOptions, Precision } from '@moestack/model';
 import type { LiveRebalancerOptions, Plan } from '@moestack/placement';
 import type { AdmissionPolicy, SchedulerConfig } from '@moestack/scheduler';
 import type { Backend } from '../backend.js';
@@ -21,6 +21,11 @@ export interface EmbeddedOptions {
   readonly backendName?: string;
   /** Default: `fp8-weights` for a checkpoint with FP8 tensors, else `f32`. */
   readonly precision?: Precision;
+  /**
+   * `auto` (default) takes the cheaper form for each sequence of a step, so that a prompt may differ in the last bits of its probabilities by how it was cut into
+   * steps, and what is computed again after a preemption or a restart from what was decoded. `absorbed` and `naive` are the same bits either way.
+   */
+  readonly attention?: AttentionMode;
   /** `split` (default): a prefill rank and a decode rank, each with its weights and KV pool. `mixed`: one rank for both. */
   readonly stages?: 'split' | 'mixed';
   /** Ranks of the prefill stage, default 1: threads that share its prompts and its experts. Only with `split`. */
@@ -51,7 +56,10 @@ export interface EmbeddedOptions {
   readonly maxWaiting?: number;
   /** Longest prompt plus continuation; default: what the model allows. */
   readonly contextTokens?: number;
-  /** KV blocks of the decode rank; default: enough for `maxBatch` full contexts, within 1 GiB. */
+  /**
+   * KV blocks of the decode stage, shared out to its ranks, of which each has those of one full context at least; default: enough for `maxBatch` full contexts,
+   * within 1 GiB.
+   */
   readonly kvBlocks?: number;
   /** Tokens per KV block; default 16. */
   readonly blockSizeTokens?: number;

@@ -4,7 +4,6 @@ import { decodeError, encodeError } from '@moestack/schemas/errors';
 import type { ServingError } from '../errors.js';
 import { type FromProcess, ProcessLink, type ToProcess } from './process-messages.js';
 import type { FromWorker, PlacedLogprobs, RankSetup, ToWorker } from './protocol.js';
-import { RankAssignment } from './rank-assignment.js';
 import { openRank, type Rank, type RankPlace } from './rank-thread.js';
 import type { LoadProgress, StageChannel } from './stage-worker.js';
 import { StepBuffer, type StepBufferShape } from './step-buffer.js';
@@ -33,7 +32,6 @@ export class ProcessGroup implements StageChannel {
   readonly #links: readonly ProcessLink[];
   readonly #outboxes: ToProcess[][];
   readonly #buffers: StepBuffer[] = [];
-  readonly #assignment: RankAssignment;
   #last: Promise<void> = Promise.resolve();
   #answer: FromWorker | undefined;
   #onMessage: (message: FromWorker) => void = () => undefined;
@@ -53,7 +51,6 @@ export class ProcessGroup implements StageChannel {
     this.#rank = opened.rank;
     this.weightBytes = opened.runtime.weightBytes;
     this.blockBytes = opened.runtime.blockBytes;
-    this.#assignment = new RankAssignment(control.size);
     answer.listener = (message) => {
       this.#answer = message;
     };
@@ -70,31 +67,8 @@ export class ProcessGroup implements StageChannel {
     return new ProcessGroup(options, control, opened, answer);
   }
 
-  rankOf(id: number): number {
-    return this.#assignment.rankOf(id);
-  }
-
-  assign(id: number, rank: number): void {
-    this.#assignment.assign(id, rank);
-  }
-
-  loadOf(rank: number): number {
-    return this.#assignment.loadOf(rank);
-  }
-
-  forget(id: number): void {
-    this.#assignment.forget(id);
-  }
-
   post(message: ToWorker): void {
     switch (message.type) {
-      case 'tokens':
-        this.postTo(this.rankOf(message.id), message);
-        break;
-      case 'release':
-        this.postTo(this.rankOf(message.id), message);
-        this.forget(message.id);
-        break;
       case 'buffer':
         this.#buffers.push(new StepBuffer(message.shared, this.stepShape));
         this.#rank.receive(message);

@@ -4,7 +4,6 @@ import { type DeepseekConfig, type ExpertRoutingOptions, expertSharedBytes } fro
 import { decodeError } from '@moestack/schemas/errors';
 import type { ServingError } from '../errors.js';
 import type { FromWorker, PlacedLogprobs, RankSetup, ToWorker } from './protocol.js';
-import { RankAssignment } from './rank-assignment.js';
 import { type LoadProgress, type StageChannel, StageWorker } from './stage-worker.js';
 import type { StepBufferShape } from './step-buffer.js';
 
@@ -46,7 +45,6 @@ export class StageGroup implements StageChannel {
   /** Threads of the stage. */
   readonly threads: number;
   readonly #workers: readonly StageWorker[];
-  readonly #assignment: RankAssignment;
   readonly #expected = new Map<number, Expected>();
   #onMessage: (message: FromWorker) => void = () => undefined;
   #onFailure: (error: unknown) => void = () => undefined;
@@ -59,7 +57,6 @@ export class StageGroup implements StageChannel {
     this.threads = workers.length;
     this.ranks = workers.length / options.tensor;
     this.#workers = workers;
-    this.#assignment = new RankAssignment(this.ranks);
     this.weightBytes = workers.reduce((sum, worker) => sum + worker.weightBytes, 0);
     this.blockBytes = workers[0]!.blockBytes;
   }
@@ -101,32 +98,9 @@ export class StageGroup implements StageChannel {
     }
   }
 
-  rankOf(id: number): number {
-    return this.#assignment.rankOf(id);
-  }
-
-  assign(id: number, rank: number): void {
-    this.#assignment.assign(id, rank);
-  }
-
-  loadOf(rank: number): number {
-    return this.#assignment.loadOf(rank);
-  }
-
-  forget(id: number): void {
-    this.#assignment.forget(id);
-  }
-
   post(message: ToWorker): void {
-    if (message.type === 'tokens') {
-      this.postTo(this.rankOf(message.id), message);
-    } else if (message.type === 'release') {
-      this.postTo(this.rankOf(message.id), message);
-      this.forget(message.id);
-    } else {
-      if (message.type === 'step') this.#expect(message.buffer, this.threads);
-      for (const worker of this.#workers) worker.post(message);
-    }
+    if (message.type === 'step') this.#expect(message.buffer, this.threads);
+    for (const worker of this.#workers) worker.post(message);
   }
 
   postTo(rank: number, message: ToWorker, transfer: readonly Transferable[] = [], copy?: number): void {

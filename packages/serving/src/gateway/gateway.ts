@@ -31,6 +31,8 @@ export interface Gateway {
    * @returns whether it was taken.
    */
   readonly handle: (request: IncomingMessage, response: ServerResponse) => boolean;
+  /** Counts an answer that the server around the gateway gave itself, as {@link listen} does for a wrong `Host`. */
+  readonly count: (url: string, status: number) => void;
   /** Requests being answered. */
   readonly requestsInFlight: number;
   /**
@@ -86,11 +88,13 @@ export function createGateway(options: GatewayOptions): Gateway {
     createdSeconds: clock.unixSeconds(),
     isDraining: () => isDraining,
   };
-  const app = createApp(context);
+  const routes = { ...apiRoutes, ...(monitor.dashboard !== undefined && pageRoutes) };
+  const app = createApp(context, routes);
   return {
     app,
     fetch: (request, env) => app.fetch(request, env),
     handle: nodeHandler(context),
+    count: (url, status) => monitor.metrics.response(knownRoute(url.split('?', 1)[0]!, routes), status),
     get requestsInFlight() {
       return inFlight.size;
     },
@@ -104,9 +108,8 @@ export function createGateway(options: GatewayOptions): Gateway {
   };
 }
 
-function createApp(context: GatewayContext): OpenAPIHono<GatewayEnv> {
+function createApp(context: GatewayContext, routes: Routes): OpenAPIHono<GatewayEnv> {
   const app = new OpenAPIHono<GatewayEnv>();
-  const routes = { ...apiRoutes, ...(context.monitor.dashboard !== undefined && pageRoutes) };
   app.use(async (c, next) => {
     c.set('requestId', context.newId());
     await next();

@@ -24,7 +24,10 @@ export interface GatewayOptions extends MonitorOptions {
   readonly clock?: Clock;
   /** Makes request ids, unique for ever; default: random UUIDs. */
   readonly newId?: () => string;
-  /** Told of every error that is answered with a status of 500 or more, or within a stream. */
+  /**
+   * Told of every error of this process that is answered with a status of 500 or more, and of those within a stream of its
+   * own engine. Answers of a pool's servers pass without it: the observer has their outcome.
+   */
   readonly onError?: (error: unknown, requestId: string) => void;
 }
 

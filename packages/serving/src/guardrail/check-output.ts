@@ -14,7 +14,7 @@ export async function checkWhole(text: string, guardrail: GatewayGuardrail): Pro
   }
   const choices: string[] = [];
   for (const raw of listElements(body.raw('choices')!)) {
-    const choice = JsonObject.parse(raw);
+    const choice = choiceOf(raw, 'of the answer');
     const edits: Record<string, string> = {};
     const messageText = choice.raw('message');
     if (messageText?.startsWith('{') === true) {
@@ -29,6 +29,19 @@ export async function checkWhole(text: string, guardrail: GatewayGuardrail): Pro
     choices.push(choice.with(edits));
   }
   return body.with({ choices: `[${choices.join(',')}]` });
+}
+
+/** An error of the parser would show the client what was never checked. */
+function choiceOf(text: string, where: string): JsonObject {
+  const choice = JsonObject.tryParse(text);
+  if (choice === undefined) throw upstreamError('bad-answer', where, 'one of its choices is no object');
+  return choice;
+}
+
+function eventOf(data: string): JsonObject {
+  const body = JsonObject.tryParse(data);
+  if (body === undefined) throw upstreamError('bad-answer', 'of the stream', 'one of its events is no JSON');
+  return body;
 }
 
 async function checkFields(
@@ -62,29 +75,44 @@ interface Held {
  * annotates holds nothing back.
  */
 export function checkedStream(source: BodySource, guardrail: GatewayGuardrail): BodySource {
-  const Check = guardrail.onlyAnnotates ? StreamWatch : StreamCheck;
+  if (!guardrail.onlyAnnotates) return new StreamCheck(source, guardrail);
   return {
-    consume: (consumer) => source.consume(new Check(source, consumer, guardrail)),
+    consume: (consumer) => source.consume(new StreamWatch(source, consumer, guardrail)),
     resume: () => source.resume(),
     abort: (reason) => source.abort(reason),
   };
 }
 
-class StreamCheck implements BodyConsumer {
+class StreamCheck implements BodySource, BodyConsumer {
   readonly #source: BodySource;
-  readonly #consumer: BodyConsumer;
   readonly #guardrail: GatewayGuardrail;
   readonly #frames = new SseFrames();
   readonly #held = new Map<number, Held>();
+  #consumer!: BodyConsumer;
   #heldCharacters = 0;
   /** Checks may take time; events wait for their turn. */
   #turn: Promise<void> = Promise.resolve();
   #isOver = false;
+  /** What passes unchecked, such as calls of tools, must not pile up before a slow reader. */
+  #isReaderBehind = false;
 
-  constructor(source: BodySource, consumer: BodyConsumer, guardrail: GatewayGuardrail) {
+  constructor(source: BodySource, guardrail: GatewayGuardrail) {
     this.#source = source;
-    this.#consumer = consumer;
     this.#guardrail = guardrail;
+  }
+
+  consume(consumer: BodyConsumer): void {
+    this.#consumer = consumer;
+    this.#source.consume(this);
+  }
+
+  resume(): void {
+    this.#isReaderBehind = false;
+    this.#source.resume();
+  }
+
+  abort(reason: unknown): void {
+    this.#source.abort(reason);
   }
 
   data(chunk: Uint8Array): boolean {
@@ -96,7 +124,7 @@ class StreamCheck implements BodyConsumer {
       return true;
     }
     if (events.length > 0) this.#then(() => this.#events(events));
-    return true;
+    return !this.#isReaderBehind;
   }
 
   end(): void {
@@ -133,8 +161,8 @@ class StreamCheck implements BodyConsumer {
     let out = '';
     for (const event of events) {
       const data = eventData(event);
-      const body = data?.startsWith('{') === true ? JsonObject.tryParse(data) : undefined;
-      if (body === undefined || !Array.isArray(body.get('choices')) || body.has('error')) {
+      const body = data === undefined || data === '[DONE]' ? undefined : eventOf(data);
+      if (body === undefined || !Array.isArray(body.get('choices'))) {
         out += `${event}\n\n`;
         continue;
       }
@@ -144,12 +172,12 @@ class StreamCheck implements BodyConsumer {
       if (isEmpty) out += `${event}\n\n`;
       else for (const part of parts) out += `data: ${part}\n\n`;
     }
-    if (out !== '') this.#consumer.data(Buffer.from(out));
+    if (out !== '' && !this.#consumer.data(Buffer.from(out))) this.#isReaderBehind = true;
   }
 
   /** The events that a choice of an event becomes. */
   async #choice(body: JsonObject, raw: string): Promise<string[]> {
-    const choice = JsonObject.parse(raw);
+    const choice = choiceOf(raw, 'of the stream');
     const index = Number(choice.get('index') ?? 0);
     const deltaText = choice.raw('delta');
     const isChat = deltaText?.startsWith('{') === true;

@@ -1,5 +1,5 @@
-import type { Dispatcher } from 'undici';
-import { ServingError, upstreamError } from '../errors.js';
+import { type Dispatcher, errors } from 'undici';
+import { clip, ServingError, upstreamError } from '../errors.js';
 import type { Worker } from './worker.js';
 
 /** Takes the body of an answer. */
@@ -106,8 +106,16 @@ export class Leg implements BodySource {
         if (this.#isDone) controller.abort(asError(this.#abortReason));
         else this.wasSent = true;
       },
-      onResponseStart: (_controller, status, headers) => {
+      onResponseStart: (controller, status, headers) => {
         if (status < 200) return;
+        const coding = headers['content-encoding'];
+        if (coding !== undefined && coding !== 'identity') {
+          const message = `its answer has the content-encoding ${clip(String(coding))}, which nobody asked for`;
+          const error = upstreamError('bad-answer', this.worker.name, message);
+          this.#fail(error);
+          controller.abort(error);
+          return;
+        }
         this.#status = status;
         if (status >= 500) this.worker.breaker.failure();
         else this.worker.breaker.success();
@@ -263,7 +271,11 @@ function upstreamFailure(cause: unknown, worker: string): ServingError {
     case 'UND_ERR_DESTROYED':
     case 'UND_ERR_CLOSED':
       return upstreamError('unreachable', worker, `it cannot be reached: ${String(code)}`, cause);
-    default:
-      return upstreamError('reset', worker, `the connection broke: ${detail}`, cause);
+    default: {
+      const message = `the connection broke: ${detail}`;
+      // The parser's own error carries the bytes that it could not read, and whoever logs a cause logs them.
+      const isParser = cause instanceof errors.HTTPParserError;
+      return upstreamError('reset', worker, message, isParser ? new Error(detail) : cause);
+    }
   }
 }

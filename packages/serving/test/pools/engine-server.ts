@@ -50,7 +50,10 @@ export abstract class EngineServer {
   failedAtMs = 0;
   /** Called when a request was read, and when it was admitted; what it returns is waited for. */
   gate: (point: 'arrived' | 'admitted', closed: AbortSignal) => Promise<void> | undefined = () => undefined;
+  /** Decides what goes wrong with the request of that number. */
+  fault: (index: number, seen: Seen) => Fault | undefined = () => undefined;
   readonly options: EngineOptions;
+  #count = 0;
   #server: Server | undefined;
   #url = '';
 
@@ -125,6 +128,20 @@ export abstract class EngineServer {
   protected reject(response: ServerResponse, violation: string): void {
     this.violations.push(violation);
     this.fail(response, 400, violation);
+  }
+
+  protected nextFault(seen: Seen): Fault | undefined {
+    return this.fault(this.#count++, seen);
+  }
+
+  /** Fails as a fault says that comes before an answer; whether it did. */
+  protected fails(fault: Fault | undefined, response: ServerResponse): boolean {
+    if (fault === 'reset') this.reset(response);
+    else if (fault === 'error-500') this.fail(response, 500, 'the engine broke');
+    else if (fault === 'error-400') this.fail(response, 400, 'temperature must be non-negative');
+    else if (fault === 'overloaded') this.fail(response, 429, 'too many requests');
+    else return false;
+    return true;
   }
 
   protected reset(response: ServerResponse): void {

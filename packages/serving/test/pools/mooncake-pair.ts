@@ -1,6 +1,6 @@
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { type EngineOptions, EngineServer, exactJson, type Fault, type Seen } from './engine-server.js';
+import { type EngineOptions, EngineServer, exactJson, type Seen } from './engine-server.js';
 
 /** Transfers that prefill has offered and decode has not fetched, or the other way round. */
 class Transfers {
@@ -31,11 +31,9 @@ class Transfers {
 }
 
 class Prefill extends EngineServer {
-  fault: (index: number) => Fault | undefined = () => undefined;
   readonly #transfers: Transfers;
   readonly #legacy: boolean;
   readonly #ids = new Set<string>();
-  #count = 0;
 
   constructor(transfers: Transfers, options: EngineOptions, legacy: boolean) {
     super(options);
@@ -58,14 +56,11 @@ class Prefill extends EngineServer {
     if (!/^\d+$/.test(String(seen.headers['x-data-parallel-rank']))) {
       return this.reject(response, 'no X-data-parallel-rank on the prefill leg');
     }
-    const fault = this.fault(this.#count++);
+    const fault = this.nextFault(seen);
     await this.pause(closed, 3);
     // An abort before the answer frees the blocks.
     if (closed.aborted) return;
-    if (fault === 'reset') return this.reset(response);
-    if (fault === 'error-500') return this.fail(response, 500, 'prefill broke');
-    if (fault === 'error-400') return this.fail(response, 400, 'the prompt is too long');
-    if (fault === 'overloaded') return this.fail(response, 503, 'prefill is busy');
+    if (this.fails(fault, response)) return;
     await this.#transfers.offer(id);
     response.writeHead(200, { 'content-type': 'application/json' });
     response.end('{"choices":[],"kv_transfer_params":null}');
@@ -73,8 +68,6 @@ class Prefill extends EngineServer {
 }
 
 class Decode extends EngineServer {
-  fault: (index: number) => Fault | undefined = () => undefined;
-  #count = 0;
   readonly #transfers: Transfers;
   readonly #wanted: (id: string) => object;
 
@@ -91,13 +84,11 @@ class Decode extends EngineServer {
     if (JSON.stringify(exact['kv_transfer_params']) !== JSON.stringify(wanted)) {
       return this.reject(response, `kv_transfer_params of the decode leg are ${seen.text}`);
     }
-    const fault = this.fault(this.#count++);
+    const fault = this.nextFault(seen);
     await this.#transfers.pull(id, closed);
     if (closed.aborted) return;
     // The blocks have been fetched: what fails from here on pins none.
-    if (fault === 'reset') return this.reset(response);
-    if (fault === 'error-500') return this.fail(response, 500, 'decode broke');
-    if (fault === 'error-400') return this.fail(response, 400, 'decode refuses');
+    if (this.fails(fault, response)) return;
     await this.generate(seen, response, closed, fault);
   }
 }

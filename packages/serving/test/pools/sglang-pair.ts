@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { type EngineOptions, EngineServer, exactJson, type Fault, type Seen } from './engine-server.js';
+import { type EngineOptions, EngineServer, exactJson, type Seen } from './engine-server.js';
 
 /** A rendezvous of the two legs of one item. */
 interface Room {
@@ -31,12 +31,10 @@ class Bootstrap {
 }
 
 class SglangServer extends EngineServer {
-  fault: (index: number) => Fault | undefined = () => undefined;
   readonly ranks: number[] = [];
   readonly #leg: 'prefill' | 'decode';
   readonly #bootstrap: Bootstrap;
   readonly #port: number;
-  #count = 0;
 
   constructor(leg: 'prefill' | 'decode', bootstrap: Bootstrap, options: EngineOptions, port: number) {
     super({ ...options, flatErrors: true });
@@ -54,11 +52,12 @@ class SglangServer extends EngineServer {
     const prompts =
       Array.isArray(exact['prompt']) && typeof seen.body['prompt'] === 'object' ? exact['prompt'] : [0];
     const isIds = typeof prompts[0] === 'string' && prompts[0].startsWith('#');
+    const isList = (Array.isArray(exact['prompt']) && !isIds) || Number(seen.body['n'] ?? 1) > 1;
     const items = (isIds ? 1 : prompts.length) * Number(seen.body['n'] ?? 1);
     const rooms = (Array.isArray(annotation) ? annotation : [annotation]).map((room) =>
       String(room).slice(1),
     );
-    if (Array.isArray(annotation) !== items > 1 || rooms.length !== items) {
+    if (Array.isArray(annotation) !== isList || rooms.length !== items) {
       return this.reject(response, `${rooms.length} rooms for ${items} items`);
     }
     for (const field of ['bootstrap_host', 'bootstrap_port']) {
@@ -76,10 +75,8 @@ class SglangServer extends EngineServer {
       this.#bootstrap.known.set(room, legs.add(this.#leg));
       if (this.#leg === 'prefill') this.ranks.push(Number(BigInt(room) % 4n));
     }
-    const fault = this.fault(this.#count++);
-    if (fault === 'reset') return this.reset(response);
-    if (fault === 'error-500') return this.fail(response, 500, `${this.#leg} broke`);
-    if (fault === 'error-400') return this.fail(response, 400, 'temperature must be non-negative');
+    const fault = this.nextFault(seen);
+    if (this.fails(fault, response)) return;
     const entered = rooms.map((name) => this.#bootstrap.enter(name, this.#leg, seen.text));
     for (const room of entered) {
       if (room.text !== seen.text) this.violations.push('the legs have different bodies');

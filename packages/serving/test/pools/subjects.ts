@@ -5,8 +5,6 @@ import { MooncakePair } from './mooncake-pair.js';
 import { SglangPair } from './sglang-pair.js';
 import { VllmPair } from './vllm-pair.js';
 
-type FaultyServer = EngineServer & { fault: (index: number) => Fault | undefined };
-
 /** One kind of pool behind a gateway, with one view of its state for all kinds. */
 export interface PoolSubject {
   readonly running: Running;
@@ -14,7 +12,7 @@ export interface PoolSubject {
   readonly held: () => number;
   readonly busy: () => number;
   readonly violations: () => readonly string[];
-  readonly servers: Readonly<Record<'prefill' | 'decode', FaultyServer>>;
+  readonly servers: Readonly<Record<'prefill' | 'decode', EngineServer>>;
   readonly fail: (leg: 'prefill' | 'decode', fault: (index: number) => Fault | undefined) => void;
   readonly stop: () => Promise<void>;
 }
@@ -29,8 +27,8 @@ const common = {
 } as const;
 
 interface Pair {
-  readonly prefill: FaultyServer;
-  readonly decode: FaultyServer;
+  readonly prefill: EngineServer;
+  readonly decode: EngineServer;
   readonly violations: readonly string[];
   readonly running: number;
   stop(): Promise<void>;

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { type EngineOptions, EngineServer, exactJson, type Fault, type Seen } from './engine-server.js';
+import { type EngineOptions, EngineServer, exactJson, type Seen } from './engine-server.js';
 
 /** KV blocks that wait on the prefill server to be fetched. */
 interface Pinned {
@@ -21,10 +21,8 @@ class Link {
 export type Expected = Map<string, string>;
 
 class PrefillServer extends EngineServer {
-  fault: (index: number) => Fault | undefined = () => undefined;
   readonly #link: Link;
   readonly #ids = new Set<string>();
-  #count = 0;
 
   constructor(link: Link, options: EngineOptions) {
     super(options);
@@ -58,14 +56,11 @@ class PrefillServer extends EngineServer {
     ) {
       return this.reject(response, `kv_transfer_params of the prefill leg are ${asked}`);
     }
-    const fault = this.fault(this.#count++);
+    const fault = this.nextFault(seen);
     await this.pause(closed, 3);
     // An abort before the answer frees the blocks.
     if (closed.aborted) return;
-    if (fault === 'reset') return this.reset(response);
-    if (fault === 'error-500') return this.fail(response, 500, 'prefill broke');
-    if (fault === 'error-400') return this.fail(response, 400, 'the prompt is too long');
-    if (fault === 'overloaded') return this.fail(response, 503, 'prefill is busy');
+    if (this.fails(fault, response)) return;
     let handed = 'null';
     if (fault === 'null-handoff') this.#link.nulls.add(id);
     else {
@@ -85,10 +80,8 @@ class PrefillServer extends EngineServer {
 }
 
 class DecodeServer extends EngineServer {
-  fault: (index: number) => Fault | undefined = () => undefined;
   readonly #link: Link;
   readonly #expected: Expected;
-  #count = 0;
 
   constructor(link: Link, expected: Expected, options: EngineOptions) {
     super(options);
@@ -121,10 +114,8 @@ class DecodeServer extends EngineServer {
     if (expected !== undefined && JSON.stringify(exact) !== JSON.stringify(exactJson(expected))) {
       return this.reject(response, `the body is not the client's: ${text}`);
     }
-    const fault = this.fault(this.#count++);
-    if (fault === 'reset') return this.reset(response);
-    if (fault === 'error-500') return this.fail(response, 500, 'decode broke');
-    if (fault === 'error-400') return this.fail(response, 400, 'decode refuses');
+    const fault = this.nextFault(seen);
+    if (this.fails(fault, response)) return;
     await this.gate('admitted', closed);
     await this.pause(closed, 2);
     if (closed.aborted) return;

@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { Accelerator } from '../hardware/accelerator.js';
+import { ModelShape } from '../model/model-shape.js';
 
 const size = z
   .int()
@@ -81,6 +83,10 @@ export const Deployment = z.strictObject({
   mtp: Mtp,
   skew: ExpertSkew,
   blockSizeTokens: z.int().min(1).max(4096).describe('tokens of a KV block'),
+  plannedFor: z
+    .strictObject({ accelerator: Accelerator, model: ModelShape })
+    .optional()
+    .describe('hardware and model that it was planned for; what runs it says itself what it has'),
 });
 export type Deployment = z.infer<typeof Deployment>;
 

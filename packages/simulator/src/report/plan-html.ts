@@ -44,7 +44,7 @@ export function planHtml(result: PlanResult, options: { readonly whatIf?: WhatIf
       ),
       section(
         'Alternatives',
-        'One of each layout, the best first. Figures are estimates except where a simulation confirmed them; those come first.',
+        'One of each layout, the best first. Times are estimates; candidates that a simulation confirmed come first.',
         alternatives(candidates),
       ),
       ...(options.whatIf === undefined ? [] : [proposals(options.whatIf)]),

@@ -33,7 +33,7 @@ export function simulationHtml({ title, deployment, result, slo, usdPerGpuHour }
   return page({
     kind: 'Simulation',
     title,
-    facts: `${count(arrived, 'request')} in ${duration(durationSeconds)} on ${count(gpus, 'GPU')}${objective}`,
+    facts: `${count(arrived, 'request')} on ${count(gpus, 'GPU')} in ${duration(durationSeconds)} from the first arrival to the last token${objective}`,
     body: [
       tiles([
         ...(result.goodput === null

@@ -23,7 +23,8 @@ table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:5px 8px;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
 th:first-child,td:first-child{text-align:left}
 td.words,th.words{text-align:left;white-space:normal;min-width:16em}
-th{color:var(--quiet);font-weight:500;font-size:.85rem}
+th{color:var(--quiet);font-weight:500;font-size:.85rem;white-space:normal;vertical-align:bottom}
+td:first-child{white-space:normal;min-width:9em}
 tr:last-child td{border-bottom:0}
 tr.chosen td{font-weight:600}
 svg{display:block;width:100%;min-width:520px;height:auto}

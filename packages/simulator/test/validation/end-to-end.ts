@@ -1,16 +1,14 @@
 import { readFixtureJson } from '@moestack/fixtures';
 import { ExpertCost } from '../../src/cost/expert-cost.js';
 import {
-  type Accelerator,
   accelerators,
-  createStepCostModel,
-  type Deployment,
   deepSeekV3,
   type ExpertSkew,
-  type Pool,
   publishedDeployment,
   type StepCostModel,
 } from '../../src/index.js';
+import { type Change, stepModel } from './step-model.js';
+import { chunkPairSeconds, trainingHours } from './training-hours.js';
 
 /** A published figure beside what layout and kernel tables say. */
 export interface Prediction {
@@ -35,34 +33,11 @@ const figures = new Map(
   ]),
 );
 
-function figure(id: string): number {
+/** A published figure of the fixtures. */
+export function figure(id: string): number {
   const value = figures.get(id);
   if (typeof value !== 'number') throw new Error(`no such figure: ${id}`);
   return value;
-}
-
-export interface Change {
-  prefill?: Partial<Pool>;
-  decode?: Partial<Pool>;
-  skew?: ExpertSkew;
-  mtp?: Deployment['mtp'];
-}
-
-export function stepModel(
-  accelerator: Accelerator,
-  name: 'profile' | 'online' | 'report',
-  role: 'prefill' | 'decode',
-  change: Change = {},
-): StepCostModel {
-  const base = publishedDeployment(name);
-  const deployment: Deployment = {
-    ...base,
-    prefill: { ...base.prefill!, ...change.prefill },
-    decode: { ...base.decode, ...change.decode },
-    skew: change.skew ?? base.skew,
-    mtp: change.mtp ?? base.mtp,
-  };
-  return createStepCostModel({ accelerator, model: deepSeekV3, deployment, role });
 }
 
 const { h100, h800 } = accelerators;
@@ -123,41 +98,6 @@ export function onlinePrefillCapacity(): number {
   const sequences = tokens / (prompt * (1 - hits));
   const seconds = model.prefillSeconds(tokens, sequences * prompt * hits, sequences);
   return (8 * tokens) / seconds / (1 - hits);
-}
-
-/**
- * H800 hours for a trillion tokens, from forward prices: 16 stages, EP64, sequences of 4,096, 20 SMs for communication, each forward beside a backward
- * (DualPipe), 120 micro-batches. Backward: twice the GEMMs, 2.5 times core attention; bubbles by DualPipe's formula; the prediction module as a layer more and
- * both heads in BF16.
- */
-export function trainingHours(): number {
-  const model = stepModel(h800, 'profile', 'prefill', {
-    prefill: { dp: 64, ep: 64, redundantExperts: 0, overlap: { enabled: false, communicationSms: 0 } },
-  });
-  const tokens = 4096;
-  const { parts } = model.prefillStep({ tokens, contextTokens: 0, sequences: 1 });
-  const layers = deepSeekV3.layers + deepSeekV3.mtpLayers;
-  const perLayer = 1 / deepSeekV3.layers;
-  const slower = h800.sms / (h800.sms - 20);
-  const forward = (parts.attention + parts.gate + parts.sharedExperts + parts.experts) * perLayer * slower;
-  const coreFlops = 2 * (tokens / 2) * tokens * (192 + 128) * deepSeekV3.heads;
-  const core = (coreFlops / (0.6 * h800.flopsPerSecond.bf16)) * slower;
-  // RMSNorm and the up-projections of attention are computed again.
-  const { qLoraRank, kvLoraRank, heads, hidden, qkNopeHeadDim, qkRopeHeadDim, vHeadDim } = deepSeekV3;
-  const up = heads * (qLoraRank! * (qkNopeHeadDim + qkRopeHeadDim) + kvLoraRank * (qkNopeHeadDim + vHeadDim));
-  const all = up + hidden * (qLoraRank! + kvLoraRank + qkRopeHeadDim) + heads * vHeadDim * hidden;
-  const again = (parts.attention * perLayer * slower - core) * (up / all) + parts.gate * perLayer * slower;
-  const backward = 2 * forward + 0.5 * core + again;
-  const exchanged = 2 * (parts.dispatch + parts.combine) * perLayer;
-  const both = Math.max(forward + backward, exchanged);
-  const headSeconds =
-    (2 * 3 * 2 * tokens * deepSeekV3.hidden * deepSeekV3.vocabulary) / (0.6 * h800.flopsPerSecond.bf16);
-  const stages = 16;
-  const microBatches = 120;
-  const bubble = ((stages / 2 - 1) * (both + backward - 3 * forward)) / (microBatches * both);
-  // A token passes all layers, each on some GPU.
-  const gpuSeconds = ((layers * both + headSeconds) * (1 + bubble)) / tokens;
-  return (gpuSeconds * 1e12) / 3600;
 }
 
 /** Slowdown of the expert kernels of decode with one expert a GPU as SMs are taken away. */
@@ -266,12 +206,20 @@ export function predictions(): Prediction[] {
       'capacity of a unit that is always full, an upper bound on the daily mean',
     ),
     row(
+      'training, forward and backward of 4 layers, EP64, 4,096 tokens on each GPU',
+      'ms',
+      figure('derived.profile_train_chunk_pair_ms'),
+      1e3 * chunkPairSeconds(),
+      true,
+      'H800, balanced routing, 112 + 20 SMs',
+    ),
+    row(
       'training, H800 hours for 1e12 tokens',
       'K hours',
       180,
-      trainingHours() / 1e3,
+      trainingHours().hours / 1e3,
       true,
-      'forward kernels of inference, see causes',
+      '16 stages of such layers, see causes',
     ),
     row(
       'SGLang prefill, 4K prompts, perfect balance',

@@ -107,50 +107,39 @@ export class SiliconFit {
   }
 }
 
-/** Judges each tenth of the configurations by a fit of the others. */
-export function crossValidateSilicon(
+/** Predictions in seconds, each tenth of the configurations by a fit of the others. */
+export function crossValidatedSeconds(
   rows: readonly SiliconRow[],
   target: 'ttft' | 'tpot',
   folds = 10,
-): SiliconErrors {
+): Float64Array {
   const configurations = [...new Set(rows.map(configurationOf))].sort();
   // A multiplicative hash spreads neighbours in that order over folds.
-  const fold = new Map(
+  const foldOf = new Map(
     configurations.map((name, index) => [name, Math.floor(((index * 0.6180339887498949) % 1) * folds)]),
   );
-  const predicted: number[] = [];
-  const measured: number[] = [];
-  const judged: SiliconRow[] = [];
+  const fold = rows.map((row) => foldOf.get(configurationOf(row)));
+  const predicted = new Float64Array(rows.length);
   for (let f = 0; f < folds; f++) {
     const fit = new SiliconFit(
-      rows.filter((row) => fold.get(configurationOf(row)) !== f),
+      rows.filter((_, i) => fold[i] !== f),
       target,
     );
-    for (const row of rows) {
-      if (fold.get(configurationOf(row)) !== f) continue;
-      predicted.push(fit.predict(row));
-      measured.push(number(row, `${target}_ms`) / 1e3);
-      judged.push(row);
-    }
+    rows.forEach((row, i) => {
+      if (fold[i] === f) predicted[i] = fit.predict(row);
+    });
   }
-  return judge(judged, predicted, measured);
+  return predicted;
 }
 
-/** The cost model alone, without any fit. */
-export function unfittedErrors(rows: readonly SiliconRow[], target: 'ttft' | 'tpot'): SiliconErrors {
-  return judge(
-    rows,
-    rows.map((row) => predictRow(row)[target === 'ttft' ? 'ttftSeconds' : 'tpotSeconds']),
-    rows.map((row) => number(row, `${target}_ms`) / 1e3),
-  );
-}
-
-function judge(
+/** Judges predictions in seconds, one a row. */
+export function judgeSilicon(
   rows: readonly SiliconRow[],
-  predicted: readonly number[],
-  measured: readonly number[],
+  target: 'ttft' | 'tpot',
+  predicted: ArrayLike<number>,
 ): SiliconErrors {
-  const errors = predicted.map((value, i) => Math.abs(value / measured[i]! - 1));
+  const measured = rows.map((row) => number(row, `${target}_ms`) / 1e3);
+  const errors = measured.map((value, i) => Math.abs(predicted[i]! / value - 1));
   const quantile = (keep: (row: SiliconRow) => boolean, q: number): number => {
     const kept = errors.filter((_, i) => keep(rows[i]!)).sort((a, b) => a - b);
     return kept[Math.min(kept.length - 1, Math.floor(q * kept.length))]!;
@@ -163,7 +152,7 @@ function judge(
     p90: quantile(() => true, 0.9),
     medianWithWorkers: quantile(known, 0.5),
     medianWithoutWorkers: quantile((row) => row['mode'] === 'disagg' && !known(row), 0.5),
-    rankCorrelation: correlation(ranks(predicted), ranks(measured)),
+    rankCorrelation: correlation(ranks(Array.from(predicted)), ranks(measured)),
   };
 }
 

@@ -10,16 +10,23 @@ import { badInput, configPath, readFileOf, readJson } from './read-file.js';
 
 /** Which GPUs and which model. */
 export interface HardwareOptions {
-  readonly accelerator: string;
-  readonly model: string;
+  readonly accelerator?: string;
+  readonly model?: string;
   readonly price?: number;
 }
 
-/** The accelerator of a preset's name, or of a JSON file. */
-export async function readAccelerator({ accelerator, price }: HardwareOptions): Promise<Accelerator> {
-  const preset = Object.entries(accelerators).find(([name]) => name === accelerator.toLowerCase())?.[1];
-  const found = preset ?? (await acceleratorFile(accelerator));
+/** The accelerator of a preset's name, or of a JSON file; `otherwise` where neither is named. */
+export async function readAccelerator(
+  { accelerator, price }: HardwareOptions,
+  otherwise: Accelerator = accelerators.h800,
+): Promise<Accelerator> {
+  const found = accelerator === undefined ? otherwise : await namedAccelerator(accelerator);
   return price === undefined ? found : { ...found, usdPerGpuHour: price };
+}
+
+async function namedAccelerator(name: string): Promise<Accelerator> {
+  const preset = Object.entries(accelerators).find(([key]) => key === name.toLowerCase());
+  return preset === undefined ? acceleratorFile(name) : preset[1];
 }
 
 async function acceleratorFile(path: string): Promise<Accelerator> {
@@ -30,8 +37,9 @@ async function acceleratorFile(path: string): Promise<Accelerator> {
   return readFileOf(Accelerator, path, { what: 'accelerator' });
 }
 
-/** The shape of `deepseek-v3`, or of a Hugging Face directory or its `config.json`. */
-export async function readModel({ model }: HardwareOptions): Promise<ModelShape> {
+/** The shape of `deepseek-v3`, or of a Hugging Face directory or its `config.json`; `otherwise` where neither is named. */
+export async function readModel({ model }: HardwareOptions, otherwise = deepSeekV3): Promise<ModelShape> {
+  if (model === undefined) return otherwise;
   if (model.toLowerCase() === 'deepseek-v3') return deepSeekV3;
   const path = await configPath(model);
   return modelShapeFromConfig(

@@ -96,7 +96,10 @@ export async function planCommand(
     written.push(options.html);
   }
   if (options.out !== undefined) {
-    await writeOutput(options.out, `${JSON.stringify(deployment, null, 2)}\n`);
+    await writeOutput(
+      options.out,
+      `${JSON.stringify({ ...deployment, plannedFor: { accelerator, model } }, null, 2)}\n`,
+    );
     written.push(options.out);
   }
   if (options.emit !== undefined) written.push(...(await emit(options.emit, result, options, load)));

@@ -49,12 +49,13 @@ export async function effectiveConfig(options: ServeOptions): Promise<ServeConfi
 
 /** What the command line says of the embedded backend. */
 function embeddedFlags(options: ServeOptions): Partial<EmbeddedBackendConfig> {
-  const { name, model, precision, mixed, prefillRanks, decodeRanks, redundantExperts } = options;
+  const { name, model, precision, attention, mixed, prefillRanks, decodeRanks, redundantExperts } = options;
   const { prefillTensor, decodeTensor, rebalanceSeconds, maxBatch, maxWaiting, kvBlocks, context } = options;
   return defined({
     name,
     model,
     precision,
+    attention,
     stages: mixed === true ? ('mixed' as const) : undefined,
     prefillRanks,
     decodeRanks,

@@ -12,6 +12,7 @@ export interface ServeOptions {
   readonly kvBlocks?: number;
   readonly context?: number;
   readonly precision?: 'f32' | 'bf16' | 'fp8-weights' | 'w8a8';
+  readonly attention?: 'auto' | 'naive' | 'absorbed';
   readonly mixed?: boolean;
   readonly prefillRanks?: number;
   readonly decodeRanks?: number;

@@ -42,9 +42,9 @@ export async function simulateCommand(
 ): Promise<void> {
   await checkOutput(options.html);
   await checkOutput(options.timeline);
-  const accelerator = await readAccelerator(options);
-  const model = await readModel(options);
   const deployment = await readDeployment(source);
+  const accelerator = await readAccelerator(options, deployment.plannedFor?.accelerator);
+  const model = await readModel(options, deployment.plannedFor?.model);
   const { trace, users, requests, seed, quantile, ttft, tpot, cacheBlocks } = options;
   if ((ttft === undefined) !== (tpot === undefined))
     throw badInput('expected --ttft and --tpot together', ttft ?? tpot, 'pass both, or neither');
@@ -121,7 +121,7 @@ function describe(title: string, result: SimulationResult): string[] {
   ];
   return [
     title,
-    `${arrived} requests in ${time(durationSeconds)}, ${finished} finished${turned === 0 ? '' : `, ${turned} refused`}: ` +
+    `${arrived} requests in ${time(durationSeconds)} from the first arrival to the last token, ${finished} finished${turned === 0 ? '' : `, ${turned} refused`}: ` +
       `${figure(result.requestsPerSecond)} requests/s, ${figure(result.outputTokensPerSecond)} generated tokens/s`,
     ...(goodput === null
       ? []

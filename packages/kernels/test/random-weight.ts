@@ -1,25 +1,5 @@
+import { normal } from '@moestack/fixtures';
 import type { WeightData, WeightFormat } from '@moestack/kernels';
-
-/** Seeded generator of floats in [0, 1) (mulberry32). */
-export function generator(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
-
-/** Normally distributed floats. */
-export function normal(length: number, random: () => number, scale = 1): Float32Array {
-  const values = new Float32Array(length);
-  for (let i = 0; i < length; i++) {
-    values[i] = scale * Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
-  }
-  return values;
-}
 
 /** A random weight; codes of all finite E4M3 values, subnormals and both zeros included. */
 export function randomWeight(
