@@ -55,7 +55,7 @@ describe('dispatch-explorer', () => {
     expect(run().status).toBe(0);
     const html = readFileSync(page, 'utf8');
     expect(html.match(/<svg /g)).toHaveLength(2);
-    expect(html).toContain('prefers-color-scheme: dark');
+    expect(html).toContain('light-dark(');
     expect(html).not.toMatch(/(src|href)=|https?:\/\/|@import|url\(/);
     expect(html.match(/class="ribbon inter"/g)?.length).toBeGreaterThan(100);
   });

@@ -2,12 +2,12 @@ import { fileURLToPath } from 'node:url';
 import { tinyMoe } from '@moestack/tiny-moe';
 import { type BenchCase, type BenchGroup, type BenchRatio, defineBench } from '@moestack/tooling/bench';
 import { type ModelRuntime, openRuntime, type StepBatch } from '../src/index.js';
+import { CONTEXT, decodeBatch, tokensOf } from './decode-batch.js';
 import { openLlama } from './peer/llama.js';
 import { recordCalls } from './recorded-calls.js';
 import { syntheticConfig, writeSyntheticCheckpoint } from './synthetic-checkpoint.js';
 
 const cache = fileURLToPath(new URL('../../../node_modules/.cache/moestack-bench/', import.meta.url));
-const CONTEXT = 128;
 const PROMPT = 256;
 const LLAMA_DECODE = 16;
 
@@ -113,22 +113,6 @@ function group(subject: Subject, what: string, batch: StepBatch, peer?: BenchCas
     ratios,
     rounds: 9,
     sampleMilliseconds: 50,
-  };
-}
-
-function tokensOf(count: number, vocabulary: number): Int32Array {
-  return Int32Array.from({ length: count }, (_, i) => (i * 7919 + 13) % vocabulary);
-}
-
-/** One new token for each of `sequences`; the caches behind them hold zeros, whose cost is the same. */
-function decodeBatch(runtime: ModelRuntime, sequences: number): StepBatch {
-  return {
-    sequences,
-    tokens: tokensOf(sequences, runtime.config.vocab_size),
-    tokenOffsets: Int32Array.from({ length: sequences + 1 }, (_, i) => i),
-    contextStarts: new Int32Array(sequences).fill(CONTEXT),
-    blockTables: Int32Array.from({ length: sequences * 16 }, (_, i) => i),
-    blockTableStride: 16,
   };
 }
 

@@ -79,8 +79,10 @@ function createProgram(environment: CliEnvironment, reporter: Reporter, signal: 
     .exitOverride()
     .configureOutput({
       writeOut: (text) => environment.stdout.write(text),
-      // Errors are reported once, by `runCli`.
-      writeErr: () => undefined,
+      // Errors are reported once, by `runCli`; what else goes here is the help, where a command is missing.
+      writeErr: (text) => {
+        if (!reporter.json && !text.startsWith('error: ')) environment.stderr.write(text);
+      },
     });
   const json = () => new Option('--json', 'write one JSON object a line');
   program
@@ -208,9 +210,10 @@ function commandPath(program: Command | undefined, args: readonly string[]): str
 }
 
 function usageError(error: CommanderError, path: string): CliError {
+  const isMissing = error.code === 'commander.help';
   return new CliError({
-    code: `cli/${error.code.replace(/^commander\./, '')}`,
-    message: error.message.replace(/^error: /, ''),
+    code: isMissing ? 'cli/no-command' : `cli/${error.code.replace(/^commander\./, '')}`,
+    message: isMissing ? `expected a command after ${path}` : error.message.replace(/^error: /, ''),
     remedy: `see ${path} --help`,
     cause: error,
   });

@@ -35,6 +35,17 @@ const commands = await walk();
 /** A command that only holds others runs nothing itself. */
 const running = commands.filter(([path, text]) => path !== '' && !/^Usage: .* \[command\]/m.test(text));
 
+it.each([[], ['fp8'], ['place']])(
+  'is shown where a command is missing: moestack %s',
+  async (...path: string[]) => {
+    const streams = { stdout: new PassThrough(), stderr: new PassThrough() };
+    expect(await runCli(path, { ...streams, signals: new EventEmitter() })).toBe(1);
+    const text = String(streams.stderr.read());
+    expect(text).toContain(await help(path));
+    expect(text).toMatch(/\nerror: expected a command after moestack.*\n.*cli\/no-command/);
+  },
+);
+
 describe('the help of every command', () => {
   it('is reached from that of the program', () => {
     const paths = commands.map(([path]) => path);

@@ -1,8 +1,10 @@
+import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { getRequestListener } from '@hono/node-server';
+import { getRequestListener, RequestError } from '@hono/node-server';
 import { badOption, ServingError } from './errors.js';
 import type { Gateway } from './gateway/gateway.js';
+import { errorResponse } from './http/error-response.js';
 import { isHostAllowed, isLoopback, refuseHost } from './http/host-check.js';
 
 const defaultHost = '127.0.0.1';
@@ -72,6 +74,8 @@ function createGatewayServer(gateway: Gateway, options: ListenOptions): Server {
   const checksHost = isLoopback(host);
   const fetchListener = getRequestListener((request, env) => gateway.fetch(request, env), {
     overrideGlobalObjects: false,
+    errorHandler: (error) =>
+      errorResponse(error instanceof RequestError ? badTarget(error) : error, randomUUID()),
   });
   const server = createServer(
     {
@@ -149,6 +153,17 @@ function cannotListen(cause: NodeJS.ErrnoException, host: string, port: number):
         ? 'pass a port above 1023'
         : 'pass an address of this machine, such as 127.0.0.1',
     value: `${host}:${port}`,
+    cause,
+  });
+}
+
+/** A request that has no URL, for its target or its `Host`. */
+function badTarget(cause: RequestError): ServingError {
+  return new ServingError({
+    code: 'serving/bad-target',
+    message: `the request cannot be read: ${cause.message}`,
+    remedy: 'send a path that begins with / and a Host that is a name and a port',
+    status: 400,
     cause,
   });
 }

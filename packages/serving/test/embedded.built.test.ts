@@ -1,8 +1,12 @@
+import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
+import { ChatOpenAI } from '@langchain/openai';
 import { createGateway, type Gateway, type Listening, listen } from '@moestack/serving';
 import { createEmbeddedBackend, type EmbeddedBackend } from '@moestack/serving/embedded';
 import { tinyMoe } from '@moestack/tiny-moe';
+import { generateText, streamText } from 'ai';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { curl, hasCurl } from './curl.js';
 import { parseExposition } from './exposition.js';
 
 let backend: EmbeddedBackend;
@@ -160,6 +164,57 @@ describe('the openai client on the real model', () => {
     tail.forEach((logprob, index) => {
       expect(logprob).toBeCloseTo(wanted[index] ?? 0, 3);
     });
+  });
+});
+
+describe('other clients on the real model', () => {
+  const prompt = 'The people';
+  const messages = [{ role: 'user' as const, content: prompt }];
+  const settings = { temperature: 0, max_tokens: 12 };
+  let expected: string;
+  beforeAll(async () => {
+    const { choices } = await client.chat.completions.create({ model, messages, ...settings });
+    expected = choices[0]!.message.content!;
+  });
+
+  it('the AI SDK generates and streams what openai reads', async () => {
+    const baseURL = `${server.url}/v1`;
+    const options = {
+      model: createOpenAICompatible({ name: 'moestack', baseURL })(model),
+      prompt,
+      temperature: 0,
+      maxOutputTokens: 12,
+      maxRetries: 0,
+    };
+    const { text, usage } = await generateText(options);
+    expect(text).toBe(expected);
+    expect(usage.outputTokens).toBe(12);
+    let streamed = '';
+    for await (const delta of streamText(options).textStream) streamed += delta;
+    expect(streamed).toBe(expected);
+  });
+
+  it('LangChain invokes and streams what openai reads', async () => {
+    const chat = new ChatOpenAI({
+      model,
+      apiKey: 'none',
+      temperature: 0,
+      maxTokens: 12,
+      maxRetries: 0,
+      configuration: { baseURL: `${server.url}/v1` },
+    });
+    expect((await chat.invoke(prompt)).content).toBe(expected);
+    let streamed = '';
+    for await (const chunk of await chat.stream(prompt)) streamed += chunk.content as string;
+    expect(streamed).toBe(expected);
+  });
+
+  it.skipIf(!hasCurl)('curl gets what openai reads', async () => {
+    const url = `${server.url}/v1/chat/completions`;
+    const whole = JSON.parse(await curl(url, JSON.stringify({ model, messages, ...settings })));
+    expect((whole as OpenAI.ChatCompletion).choices[0]!.message.content).toBe(expected);
+    const events = await curl(url, JSON.stringify({ model, messages, ...settings, stream: true }));
+    expect(events.endsWith('data: [DONE]\n\n')).toBe(true);
   });
 });
 

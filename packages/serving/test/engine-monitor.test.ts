@@ -7,7 +7,6 @@ import { Engine } from '../src/embedded/engine.js';
 import { EngineMonitor } from '../src/embedded/engine-monitor.js';
 import { MeteredSink } from '../src/embedded/metered-sink.js';
 import { PrefixIds } from '../src/embedded/prefix-ids.js';
-import { PrefixPlacer } from '../src/embedded/prefix-placer.js';
 import { RankStepEngine } from '../src/embedded/rank-step-engine.js';
 import { SloWindow } from '../src/embedded/slo-window.js';
 import { StepTimeline } from '../src/embedded/step-timeline.js';
@@ -90,6 +89,8 @@ describe('StepTimeline', () => {
       tokenCounts: Int32Array.of(4, 5, 6),
       contextStarts: new Int32Array(3),
       samples: new Uint8Array(3),
+      ranks: new Int32Array(3),
+      sourceRanks: new Int32Array(0),
       blockTables: new Int32Array(0),
       blockTableStride: 0,
       sourceBlockTables: new Int32Array(0),
@@ -158,34 +159,6 @@ describe('PrefixIds', () => {
     expect(ids.idsOf(prompt, 'a')).toEqual(own);
     expect(ids.idsOf(prompt, 'b')).not.toEqual(own);
     expect(ids.idsOf(prompt)).not.toEqual(own);
-  });
-});
-
-describe('PrefixPlacer', () => {
-  it('sends a prompt to the rank that has it cached, unless that one is much busier', () => {
-    const scheduler = new Scheduler(config);
-    const loads = [0, 0];
-    const assigned: [number, number][] = [];
-    const channel = {
-      ranks: 2,
-      loadOf: (rank: number) => loads[rank]!,
-      assign: (id: number, rank: number) => assigned.push([id, rank]),
-    };
-    const placer = new PrefixPlacer(scheduler, channel as never, { blockTokens: 4, blocks: 16 });
-    const prompt = Int32Array.of(1, 2, 3, 4, 5, 6, 7, 8);
-    loads[0] = 1;
-    const first = placer.place(prompt);
-    expect(first).toMatchObject({ rank: 1, cachedTokens: 0 });
-    const id = scheduler.submit({ promptTokens: 8, maxNewTokens: 1, arrivalUs: 0, prefix: first.prefix });
-    placer.assign(id, first);
-    expect(assigned).toEqual([[id, 1]]);
-    const plan = scheduler.schedule(0)!;
-    scheduler.complete(plan.stepId, { tokens: Int32Array.of(1), finished: Uint8Array.of(1) }, 0);
-    loads[0] = 0;
-    loads[1] = 3;
-    expect(placer.place(prompt)).toMatchObject({ rank: 1, cachedTokens: 8 });
-    loads[1] = 5;
-    expect(placer.place(prompt)).toMatchObject({ rank: 0, cachedTokens: 0 });
   });
 });
 

@@ -111,7 +111,7 @@ function hostileRequest(random: Random): Buffer {
   const body = hostileBody(random, choose);
   const head = [
     `${choose(['POST', 'POST', 'POST', 'GET', 'PUT', 'POST '])} ${choose(paths)} HTTP/1.1`,
-    'host: x',
+    'host: localhost',
   ];
   head.push(
     `content-type: ${choose(['application/json', 'application/json', 'application/json', 'text/plain', `a/${'b'.repeat(3000)}`])}`,

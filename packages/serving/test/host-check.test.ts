@@ -68,6 +68,24 @@ describe('a refused request', () => {
   });
 });
 
+describe('a request without a URL', () => {
+  it.each([
+    ['OPTIONS * HTTP/1.1', 'localhost'],
+    ['GET http://[ HTTP/1.1', 'localhost'],
+    ['GET /v1/models HTTP/1.1', 'localhost:99999'],
+  ])('is refused as the API refuses: %s, Host %s', async (line, host) => {
+    const socket = connect(server.port, '127.0.0.1');
+    let answer = '';
+    socket.setEncoding('utf8').on('data', (text: string) => {
+      answer += text;
+    });
+    socket.write(`${line}\r\nhost: ${host}\r\nconnection: close\r\n\r\n`);
+    await once(socket, 'close');
+    expect(answer).toMatch(/^HTTP\/1\.1 400 /);
+    expect(answer).toContain('"code":"serving/bad-target"');
+  });
+});
+
 describe('a server with limits that are none', () => {
   it.each([
     { headSeconds: Number.NaN },

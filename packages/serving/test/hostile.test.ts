@@ -8,4 +8,6 @@ it(`goes on serving through ${requests} hostile requests`, async () => {
   const { runs, rejected } = await fuzz(20_261, requests);
   expect(runs).toBe(requests);
   expect(rejected).toBeGreaterThan(requests / 3);
+  // Some are harmless; refusing all of them at the door would prove nothing.
+  expect(rejected).toBeLessThan(requests * 0.98);
 }, 600_000);

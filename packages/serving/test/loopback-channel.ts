@@ -34,12 +34,6 @@ export class LoopbackChannel implements StageChannel {
     this.#onCrash = onCrash;
   }
 
-  rankOf(): number {
-    return 0;
-  }
-
-  forget(): void {}
-
   postTo(_rank: number, message: ToWorker): void {
     this.post(message);
   }

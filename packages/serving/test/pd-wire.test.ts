@@ -203,6 +203,21 @@ describe.each(wire.sglang_pd.endpoints.filter((path) => path.startsWith('/v1/'))
     expect(exact).toEqual(exactJson(bodyFor(path)));
   });
 
+  it.each([
+    ['"a"', false],
+    ['[1,2]', false],
+    ['["a"]', true],
+    ['[[1,2]]', true],
+    ['["a","b"]', true],
+  ])('gives the prompt %s rooms in a list: %s', async (prompt, isList) => {
+    const pair = keep(await new SglangPair().start());
+    const { post } = await over(new SglangBackend(serversOf(pair)));
+    expect((await post('/v1/completions', `{"model":"m","prompt":${prompt}}`)).status).toBe(200);
+    expect(pair.violations).toEqual([]);
+    for (const field of Object.keys(wire.sglang_pd.body_additions))
+      expect(Array.isArray(pair.decode.seen[0]!.body[field])).toBe(isList);
+  });
+
   it('brackets IPv6 hosts, passes null ports and pins ranks by the room', async () => {
     const pair = keep(await new SglangPair().start());
     const rooms = [(1n << 63n) - 1n, 5n, 6n, 7n];

@@ -31,7 +31,7 @@ function setUp() {
   const [prefill, decode] = [channel('prefill'), channel('decode')];
   const ranks = new RankStepEngine([prefill, decode]);
   const id = scheduler.submit({ promptTokens: 5, maxNewTokens: 4, arrivalUs: 0 });
-  ranks.tell(0, {
+  ranks.tell(0, 0, {
     type: 'tokens',
     id,
     from: 0,

@@ -75,6 +75,30 @@ describe.each([
   });
 });
 
+describe.each([
+  { stages: 'mixed', decodeRanks: 2 },
+  { prefillRanks: 2, decodeRanks: 2 },
+  { stages: 'mixed', decodeRanks: 4, decodeTensor: 2 },
+] as const)('pools of ranks that run out: %j', (options) => {
+  it('share the blocks of the stage, take them from each other and change no word', async () => {
+    // Eight blocks for each rank, or pair that shares heads, are one context: three texts at most.
+    const backend = await open({ ...options, contextTokens: 64, blockSizeTokens: 8, kvBlocks: 16 });
+    const blocks = () =>
+      backend.metrics().stages?.map(({ usedBlocks, totalBlocks }) => [usedBlocks, totalBlocks]);
+    const free = blocks()!.map(() => [0, 16]);
+    expect(blocks()).toEqual(free);
+    const controller = new AbortController();
+    const left = complete(backend, 'In those days the', 40, controller.signal);
+    const running = all(backend);
+    controller.abort();
+    await expect(left).rejects.toMatchObject({ name: 'AbortedError' });
+    expect(await running).toEqual(expected);
+    expect(backend.stats().preemptions).toBeGreaterThan(0);
+    expect(blocks()).toEqual(free);
+    await backend.close();
+  });
+});
+
 /** Every expert once, the busiest ones together on the first rank. */
 function skewed(order: readonly number[]): Plan {
   const deployment = { nodes: 1, gpus: 2, replicas: EXPERTS };

@@ -1,4 +1,3 @@
-import { spawn, spawnSync } from 'node:child_process';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import { ChatOpenAI } from '@langchain/openai';
 import { generateText, streamText } from 'ai';
@@ -12,14 +11,14 @@ import {
   VllmBackend,
   type VllmBackendOptions,
 } from '../src/index.js';
+import { curl, hasCurl } from './curl.js';
 import { EchoBackend } from './echo-backend.js';
 import { answerText, type Fault } from './pools/engine-server.js';
 import { gatewayOver, type Running } from './pools/gateway-over.js';
+import { MooncakePair } from './pools/mooncake-pair.js';
 import { OpenAiServer } from './pools/openai-server.js';
 import { SglangPair } from './pools/sglang-pair.js';
 import { VllmPair } from './pools/vllm-pair.js';
-
-const hasCurl = spawnSync('curl', ['--version']).status === 0;
 
 interface Subject {
   readonly backend: AnyBackend;
@@ -31,13 +30,15 @@ interface Subject {
 }
 
 function ofPools(
-  pair: VllmPair | SglangPair,
+  pair: VllmPair | MooncakePair | SglangPair,
   PairBackend: new (options: VllmBackendOptions & SglangBackendOptions) => AnyBackend,
+  { bootstrapPort, ...options }: Pick<VllmBackendOptions, 'connector'> & { bootstrapPort?: number } = {},
 ): Subject {
   const backend = new PairBackend({
+    ...options,
     name: 'b',
     retry: { maxAttempts: 1 },
-    prefill: [{ url: pair.prefill.url }],
+    prefill: [{ url: pair.prefill.url, ...(bootstrapPort !== undefined && { bootstrapPort }) }],
     decode: [{ url: pair.decode.url }],
   });
   const fail = (fault: Fault | undefined) => {
@@ -72,6 +73,13 @@ const kinds: [string, () => Promise<Subject>][] = [
     },
   ],
   ['vLLM pools', async () => ofPools(await new VllmPair({ splitBytes: true }).start(), VllmBackend)],
+  [
+    'vLLM pools with Mooncake',
+    async () => {
+      const pair = await new MooncakePair({ splitBytes: true }).start();
+      return ofPools(pair, VllmBackend, { connector: 'mooncake', bootstrapPort: pair.bootstrapPort });
+    },
+  ],
   ['SGLang pools', async () => ofPools(await new SglangPair({ splitBytes: true }).start(), SglangBackend)],
 ];
 
@@ -217,24 +225,3 @@ describe.each(kinds)('over %s', (_, make) => {
     });
   });
 });
-
-function curl(url: string, body: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const child = spawn('curl', [
-      '-sN',
-      '--max-time',
-      '20',
-      url,
-      '-H',
-      'content-type: application/json',
-      '-d',
-      body,
-    ]);
-    let text = '';
-    child.stdout.on('data', (chunk: Buffer) => {
-      text += chunk.toString('utf8');
-    });
-    child.on('error', reject);
-    child.on('close', () => resolve(text));
-  });
-}

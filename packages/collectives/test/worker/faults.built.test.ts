@@ -46,7 +46,8 @@ function launch(
     ranks,
     entry,
     bytesPerRank: 4 << 20,
-    data: { timeoutSeconds: 20, ...data },
+    // `left`: how many ranks have left the run before a death.
+    data: { timeoutSeconds: 20, left: new SharedArrayBuffer(4), ...data },
     // The test runner's conditions would make workers resolve packages to their sources.
     worker: { execArgv: [] },
   });

@@ -2,7 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { attachWorkerCommunicator } from '@moestack/collectives/worker';
 
-const { scenario, victim, way, blocking, timeoutSeconds } = workerData.data;
+const { scenario, victim, way, blocking, timeoutSeconds, left } = workerData.data;
 const comm = attachWorkerCommunicator({ timeoutSeconds });
 const report = (fields) => parentPort.postMessage({ rank: comm.rank, ...fields });
 
@@ -45,11 +45,16 @@ const scenarios = {
   async killed() {
     const plan = comm.plan({ op: 'allReduce', dtype: 'f32', count: 1000 });
     plan.run();
+    // The others may still be about to leave the run that just worked.
+    const counter = new Int32Array(left);
     if (comm.rank === victim) {
-      // Others may still be about to leave the run that just worked.
-      sleepSync(200);
+      for (let count = 0; count < comm.size - 1; count = Atomics.load(counter, 0)) {
+        Atomics.wait(counter, 0, count);
+      }
       return await die();
     }
+    Atomics.add(counter, 0, 1);
+    Atomics.notify(counter, 0);
     const result = await outcome(() => {
       if (!blocking) {
         plan.start();

@@ -45,14 +45,24 @@ export function splitRequest(request: ForwardRequest): ForwardRequest[] {
 
 /** Prompts of a list of several, as they were written; `[undefined]` for everything else. */
 function promptList(body: JsonObject): (string | undefined)[] {
+  const prompts = isPromptList(body) ? listElements(body.raw('prompt')!) : [];
+  return prompts.length < 2 ? [undefined] : prompts;
+}
+
+/** Whether the prompt is a list of prompts, be it of one; a list of token ids is one prompt. */
+export function isPromptList(body: JsonObject): boolean {
   const prompt = body.get('prompt');
-  if (!Array.isArray(prompt) || prompt.length < 2 || typeof prompt[0] === 'number') return [undefined];
-  return listElements(body.raw('prompt')!);
+  return Array.isArray(prompt) && prompt.length > 0 && typeof prompt[0] !== 'number';
+}
+
+/** How many prompts a request has; token ids are one. */
+export function countPrompts(body: JsonObject): number {
+  return promptList(body).length;
 }
 
 /** How many items a request makes of its body: prompts times choices. */
 export function countItems(body: JsonObject): number {
-  return promptList(body).length * choicesOf(body);
+  return countPrompts(body) * choicesOf(body);
 }
 
 function choicesOf(body: JsonObject): number {

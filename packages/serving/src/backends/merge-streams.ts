@@ -1,4 +1,6 @@
-import { upstreamError } from '../errors.js';
+import { type ServingError, upstreamError } from '../errors.js';
+import { hiddenError, isErrorBody } from '../http/error-frame.js';
+import { findFinishReason } from '../http/finish-reason.js';
 import { eventData, SseFrames } from '../http/sse-frames.js';
 import { JsonObject } from '../json/json-object.js';
 import type { BodyConsumer, BodySource } from '../upstream/leg.js';
@@ -26,9 +28,7 @@ export function mergeStreams(sources: readonly BodySource[], options: MergeOptio
     for (const source of sources) source.abort(reason);
   };
 
-  const rewrite = (data: string, index: number): string | undefined => {
-    const body = JsonObject.tryParse(data);
-    if (body === undefined || body.has('error')) return data;
+  const rewrite = (body: JsonObject, index: number): string | undefined => {
     id ??= body.raw('id');
     const choices = renumberedChoices(body, index);
     last = body;
@@ -42,13 +42,13 @@ export function mergeStreams(sources: readonly BodySource[], options: MergeOptio
   const consumerOf = (index: number, consumer: BodyConsumer): BodyConsumer => {
     const frames = new SseFrames();
     let isDone = false;
+    let isFinished = false;
     const fail = (error: unknown) => {
       if (isOver) return;
       abortAll(error);
       consumer.error(error);
     };
     const done = () => {
-      isDone = true;
       open -= 1;
       if (open > 0) return;
       isOver = true;
@@ -62,6 +62,7 @@ export function mergeStreams(sources: readonly BodySource[], options: MergeOptio
     };
     return {
       data(chunk) {
+        if (isDone) sources[index]!.abort(undefined);
         if (isOver || isDone) return true;
         let events: string[];
         try {
@@ -71,22 +72,34 @@ export function mergeStreams(sources: readonly BodySource[], options: MergeOptio
           return true;
         }
         let text = '';
-        let ended = false;
+        let failure: unknown;
         for (const event of events) {
           const data = eventData(event);
-          if (data === '[DONE]') ended = true;
-          else if (data === undefined) text += `${event}\n\n`;
-          else {
-            const rewritten = rewrite(data, index);
-            if (rewritten !== undefined) text += `data: ${rewritten}\n\n`;
+          if (data === '[DONE]') {
+            isDone = true;
+            break;
           }
+          if (data === undefined) {
+            text += `${event}\n\n`;
+            continue;
+          }
+          isFinished ||= findFinishReason(data) !== undefined;
+          const body = JsonObject.tryParse(data);
+          if (body !== undefined && isErrorBody(body)) {
+            failure = hiddenError(body, 'of one part');
+            break;
+          }
+          const rewritten = body === undefined ? data : rewrite(body, index);
+          if (rewritten !== undefined) text += `data: ${rewritten}\n\n`;
         }
         const wantsMore = text === '' || consumer.data(Buffer.from(text));
-        if (ended) done();
+        if (isDone && !isFinished) failure = ended('without a finish reason');
+        if (failure !== undefined) fail(failure);
+        else if (isDone) done();
         return wantsMore;
       },
       end() {
-        if (!isDone) fail(upstreamError('cut', 'of one part', 'its stream ended before it was complete'));
+        if (!isDone) fail(ended('before it was complete'));
       },
       error: fail,
     };
@@ -103,4 +116,8 @@ export function mergeStreams(sources: readonly BodySource[], options: MergeOptio
     },
     abort: abortAll,
   };
+}
+
+function ended(how: string): ServingError {
+  return upstreamError('cut', 'of one part', `its stream ended ${how}`);
 }

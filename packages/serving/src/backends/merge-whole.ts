@@ -1,4 +1,5 @@
 import { upstreamError } from '../errors.js';
+import { hiddenError, isErrorBody } from '../http/error-frame.js';
 import { JsonObject, listElements } from '../json/json-object.js';
 import type { BodyConsumer, BodySource } from '../upstream/leg.js';
 
@@ -87,8 +88,11 @@ function merge(texts: readonly string[], choicesPerPrompt: number): string {
     return body;
   });
   bodies.forEach((body, index) => {
+    if (isErrorBody(body)) throw hiddenError(body, 'of one part');
     usage.add(index, body.get('usage'));
-    choices.push(...renumberedChoices(body, choices.length));
+    const added = renumberedChoices(body, choices.length);
+    if (added.length === 0) throw upstreamError('bad-answer', 'of one part', 'its answer holds no choice');
+    choices.push(...added);
   });
   return bodies[0]!.with({ choices: `[${choices.join(',')}]`, usage: usage.toJson() });
 }

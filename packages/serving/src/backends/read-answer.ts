@@ -28,7 +28,7 @@ export async function errorAnswer(
   } catch (error) {
     if (status < 500) return asServingError(error, worker.name);
   }
-  if (status < 400) {
+  if (status < 400 || status > 599) {
     return upstreamError('bad-answer', worker.name, `it answered with status ${status}`);
   }
   // The gateway's key for that server is wrong, which no client can mend.

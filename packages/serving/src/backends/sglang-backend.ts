@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { ServingError, upstreamError } from '../errors.js';
+import type { JsonObject } from '../json/json-object.js';
 import { Leg } from '../upstream/leg.js';
 import type { Worker } from '../upstream/worker.js';
-import { countItems } from './fan-out.js';
+import { countItems, isPromptList } from './fan-out.js';
 import { PairBackend, type PairBackendOptions } from './pair-backend.js';
 import { legHeaders, type RequestScope } from './pool-backend.js';
 import { firstOf, type PrefillFailure, PrefillWatch, WatchedSource } from './prefill-watch.js';
@@ -30,10 +31,9 @@ export class SglangBackend extends PairBackend {
   protected async attempt(scope: RequestScope, attempt: number): Promise<Attempt> {
     const { request, options } = scope;
     const { signal } = options;
-    const items = countItems(request.body);
     const prefill = this.pick(scope, this.prefill, 'prefill', attempt);
     const decode = this.pick(scope, this.decode, 'decode', attempt);
-    const body = request.body.with(this.#bootstrap(prefill, items));
+    const body = request.body.with(this.#bootstrap(prefill, request.body));
     const id = attempt === 0 ? request.requestId : `${request.requestId}-r${attempt}`;
     const leg = { path: request.path, body, headers: legHeaders(request, id) };
     const watch = new PrefillWatch(Leg.send(prefill, leg));
@@ -68,12 +68,14 @@ export class SglangBackend extends PairBackend {
     }
   }
 
-  /** Members to add: single values for one item, lists of one value an item for several. */
-  #bootstrap(worker: Worker, items: number): Record<string, string> {
+  /** Members to add: lists of a value an item for lists of prompts and for several choices, else single values. */
+  #bootstrap(worker: Worker, request: JsonObject): Record<string, string> {
+    const items = countItems(request);
     const host = JSON.stringify(worker.bootstrapHost);
     const port = String(worker.bootstrapPort);
     const rooms = Array.from({ length: items }, () => this.#room(worker));
-    if (items === 1) return { bootstrap_host: host, bootstrap_port: port, bootstrap_room: rooms[0]! };
+    if (items === 1 && !isPromptList(request))
+      return { bootstrap_host: host, bootstrap_port: port, bootstrap_room: rooms[0]! };
     const list = (value: string) => `[${Array.from({ length: items }, () => value).join(',')}]`;
     return { bootstrap_host: list(host), bootstrap_port: list(port), bootstrap_room: `[${rooms.join(',')}]` };
   }

@@ -4,6 +4,7 @@ import type { EngineReport } from '../metrics/engine-source.js';
 import { type EndedRequest, RequestTracker, type TrackedRequest } from '../metrics/request-tracker.js';
 import type { BreakerState, GatewayEvent, GatewayObserver } from '../observer.js';
 import type { LiveEvent, RequestView, Sample, TargetView, TotalsView } from './protocol.js';
+import { stagePrefix } from './views.js';
 
 /** Options of {@link LiveStats}. */
 export interface LiveStatsOptions {
@@ -107,7 +108,13 @@ export class LiveStats implements GatewayObserver {
     const fromUs = nowUs - this.windowSeconds * 1e6;
     this.#latencies = this.#latencies.filter(({ atUs }) => atUs >= fromUs);
     const rates = this.#rates(engines, nowUs);
-    const stages = engines.flatMap(({ stats }) => stats.stages ?? []);
+    const stages = engines.flatMap(({ model, stats }) =>
+      (stats.stages ?? []).map(({ stage, blocksUsed, blocksTotal }) => ({
+        stage: `${stagePrefix(engines, model)}${stage}`,
+        usedBlocks: blocksUsed,
+        totalBlocks: blocksTotal,
+      })),
+    );
     const ttft = sorted(this.#latencies.map(({ ttftUs }) => ttftUs));
     const tpot = sorted(this.#latencies.map(({ tpotUs }) => tpotUs));
     const met = this.#latencies.filter(({ isMet }) => isMet).length;
@@ -123,7 +130,7 @@ export class LiveStats implements GatewayObserver {
       kvUse:
         stages.length === 0
           ? null
-          : round(Math.max(...stages.map((stage) => stage.blocksUsed / Math.max(1, stage.blocksTotal))), 4),
+          : round(Math.max(...stages.map((stage) => stage.usedBlocks / Math.max(1, stage.totalBlocks))), 4),
       ttftP50: percentile(ttft, 0.5),
       ttftP90: percentile(ttft, 0.9),
       tpotP50: percentile(tpot, 0.5),
@@ -138,11 +145,7 @@ export class LiveStats implements GatewayObserver {
     if (this.#samples.length > this.historySeconds) this.#samples.shift();
     return {
       sample,
-      stages: stages.map(({ stage, blocksUsed, blocksTotal }) => ({
-        stage,
-        usedBlocks: blocksUsed,
-        totalBlocks: blocksTotal,
-      })),
+      stages,
       targets: [...this.#targets.values()].map(targetView),
       recent: [...this.#recent],
       totals: this.#totalsView(engines),

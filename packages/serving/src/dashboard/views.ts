@@ -6,12 +6,17 @@ import type { ExpertsEvent, MigrationView, SpanView, StageExpertsView } from './
 /** Most steps in one event. */
 const maximumSteps = 200;
 
+/** What stages of several engines are told apart by. */
+export function stagePrefix(engines: readonly EngineReport[], model: string): string {
+  return engines.length > 1 ? `${model} ` : '';
+}
+
 /** The experts of the engines, as the page wants them. */
 export function expertsEvent(engines: readonly EngineReport[], clock: Clock): ExpertsEvent {
   const stages = engines.flatMap(({ model, stats }) =>
     (stats.experts ?? []).map((experts) => ({
       experts,
-      view: expertsView(experts, engines.length > 1 ? `${model} ${experts.stage}` : experts.stage),
+      view: expertsView(experts, `${stagePrefix(engines, model)}${experts.stage}`),
       agoUs: ageUs(stats, experts),
     })),
   );
@@ -68,7 +73,7 @@ export class StepFeed {
       const fresh = (stats.timeline ?? []).filter(({ endUs }) => endUs > after).slice(-maximumSteps);
       const last = fresh.reduce((highest, { endUs }) => Math.max(highest, endUs), after);
       this.#seen.set(key, last);
-      return fresh.flatMap((step) => stepSpans(step, engines.length > 1 ? `${model} ` : ''));
+      return fresh.flatMap((step) => stepSpans(step, stagePrefix(engines, model)));
     });
   }
 }

@@ -119,14 +119,14 @@ export async function followEmbeddedBackend(
   if (communicator.rank === 0) {
     throw badOption('communicator.rank', 0, 'above 0 (rank 0 calls createEmbeddedBackend)');
   }
-  const { routing, spareSlots, rank } = stageSetup(
+  const { routing, spareSlots, tensor, rank } = stageSetup(
     setup,
     setup.sizes.scheduler.stages[0]!,
     communicator.size,
   );
   await followProcess({
     name: 'mixed',
-    place: { routing, spareSlots, communicator, tensor: 1 },
+    place: { routing, spareSlots, communicator, tensor },
     setup: rank,
     onProgress: options.onProgress,
   });

@@ -4,11 +4,15 @@ import type { BackendMetrics } from '../backend.js';
 import type { Clock } from '../clock.js';
 import type { EngineMonitor } from './engine-monitor.js';
 import type { StageEngineStats } from './engine-stats.js';
-import { PrefixPlacer } from './prefix-placer.js';
+import { PrefixIds } from './prefix-ids.js';
 import type { PlacedLogprobs } from './protocol.js';
 import { engineFailed, type RankOutcomes, type RankStepEngine } from './rank-step-engine.js';
 import { type EndReason, Running, type Submission } from './running.js';
 import { TenantTable } from './tenant-table.js';
+
+/** Prefixes that are remembered for each block of the entry stage, and in all: about 30 MB of names. */
+const PREFIXES_PER_BLOCK = 4;
+const MAX_PREFIXES = 1 << 18;
 
 /** See {@link Engine.inspect}. */
 export interface EngineInspection {
@@ -39,7 +43,7 @@ export class Engine {
   readonly #running = new Map<number, Running>();
   readonly #config: SchedulerConfig;
   readonly #monitor: EngineMonitor;
-  readonly #prefixes: PrefixPlacer | undefined;
+  readonly #prefixes: PrefixIds | undefined;
   readonly #tenants: TenantTable;
   #failure: unknown;
 
@@ -50,12 +54,10 @@ export class Engine {
     this.#clock = monitor.clock;
     this.#monitor = monitor;
     this.#ranks = ranks;
-    const entry = config.stages.findIndex(({ role }) => role !== 'decode');
-    if (config.stages[entry]!.prefixCache === true) {
-      this.#prefixes = new PrefixPlacer(scheduler, ranks.channelOf(entry), {
-        blockTokens: config.blockSizeTokens,
-        blocks: config.stages[entry]!.blocks,
-      });
+    const { blocks, ranks: pools = 1, prefixCache } = config.stages.find(({ role }) => role !== 'decode')!;
+    if (prefixCache === true) {
+      const capacity = Math.min(MAX_PREFIXES, pools * blocks * PREFIXES_PER_BLOCK);
+      this.#prefixes = new PrefixIds(config.blockSizeTokens, capacity);
     }
     this.#tenants = new TenantTable(config.fairness?.maxTenants ?? 1, (tenant, weight) =>
       scheduler.setTenantWeight(tenant, weight),
@@ -83,16 +85,16 @@ export class Engine {
     if (this.#failure !== undefined) throw this.#failure;
     const { prompt, maxNewTokens, setup, priority = 0 } = submission;
     // What is cached has no logits, so prompts that are scored are computed.
-    const place = setup.promptLogprobs < 0 ? this.#prefixes?.place(prompt, submission.tenant?.id) : undefined;
+    const prefix =
+      setup.promptLogprobs < 0 ? this.#prefixes?.idsOf(prompt, submission.tenant?.id) : undefined;
     const id = this.#scheduler.submit({
       promptTokens: prompt.length,
       maxNewTokens,
       arrivalUs: this.#clock.nowUs(),
       priority,
       tenant: this.#config.fairness === undefined ? 0 : this.#tenants.numberOf(submission.tenant),
-      ...(place !== undefined && { prefix: place.prefix }),
+      ...(prefix !== undefined && { prefix }),
     });
-    if (place !== undefined) this.#prefixes?.assign(id, place);
     const running = new Running(id, submission, this.#ranks.names.length);
     this.#running.set(id, running);
     this.#guard(() => this.#pump());
@@ -122,7 +124,8 @@ export class Engine {
 
   /** Tokens of a prompt that are cached now for its owner. */
   cachedTokensOf(prompt: Int32Array, owner?: string): number {
-    return this.#prefixes?.place(prompt, owner).cachedTokens ?? 0;
+    const prefix = this.#prefixes?.idsOf(prompt, owner);
+    return prefix === undefined ? 0 : this.#scheduler.cachedTokensFor(prefix);
   }
 
   /** What the engine knows of itself, beyond what its monitor has seen. */
@@ -180,7 +183,7 @@ export class Engine {
       const running = this.#running.get(plan.requestIds[i]!);
       if (running === undefined) continue;
       if (!running.isKnown) running.sink.onAdmitted?.(this.#scheduler.cachedTokensOf(running.id));
-      running.tell(plan.stage, this.#ranks);
+      running.tell(plan.stage, plan.ranks[i]!, this.#ranks);
     }
   }
 
@@ -249,10 +252,7 @@ export class Engine {
 
   #forget(running: Running): void {
     this.#running.delete(running.id);
-    this.#ranks.names.forEach((_, stage) => {
-      if (running.isKnownTo(stage)) this.#ranks.tell(stage, { type: 'release', id: running.id });
-      else this.#ranks.forget(stage, running.id);
-    });
+    for (const stage of this.#ranks.names.keys()) running.release(stage, this.#ranks);
   }
 
   /** An error in the bookkeeping would leave requests waiting for ever. */

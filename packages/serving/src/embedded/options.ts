@@ -56,7 +56,10 @@ export interface EmbeddedOptions {
   readonly maxWaiting?: number;
   /** Longest prompt plus continuation; default: what the model allows. */
   readonly contextTokens?: number;
-  /** KV blocks of the decode rank; default: enough for `maxBatch` full contexts, within 1 GiB. */
+  /**
+   * KV blocks of the decode stage, shared out to its ranks, of which each has those of one full context at least; default: enough for `maxBatch` full contexts,
+   * within 1 GiB.
+   */
   readonly kvBlocks?: number;
   /** Tokens per KV block; default 16. */
   readonly blockSizeTokens?: number;

@@ -4,7 +4,6 @@ import { decodeError, encodeError } from '@moestack/schemas/errors';
 import type { ServingError } from '../errors.js';
 import { type FromProcess, ProcessLink, type ToProcess } from './process-messages.js';
 import type { FromWorker, PlacedLogprobs, RankSetup, ToWorker } from './protocol.js';
-import { RankAssignment } from './rank-assignment.js';
 import { openRank, type Rank, type RankPlace } from './rank-thread.js';
 import type { LoadProgress, StageChannel } from './stage-worker.js';
 import { StepBuffer, type StepBufferShape } from './step-buffer.js';
@@ -21,7 +20,7 @@ export interface ProcessOptions {
  * A stage whose ranks are processes: this one, and those that {@link followProcess} runs in. It posts what they need ahead of each step; this process runs its
  * part between the turns of its event loop.
  */
-export class ProcessGroup extends RankAssignment implements StageChannel {
+export class ProcessGroup implements StageChannel {
   readonly name: string;
   readonly stepShape: StepBufferShape;
   readonly weightBytes: number;
@@ -44,7 +43,6 @@ export class ProcessGroup extends RankAssignment implements StageChannel {
     opened: { rank: Rank; runtime: ModelRuntime },
     answer: { listener: (message: FromWorker) => void },
   ) {
-    super(control.size);
     this.name = options.name;
     this.stepShape = options.setup.stepShape;
     this.ranks = control.size;
@@ -71,13 +69,6 @@ export class ProcessGroup extends RankAssignment implements StageChannel {
 
   post(message: ToWorker): void {
     switch (message.type) {
-      case 'tokens':
-        this.postTo(this.rankOf(message.id), message);
-        break;
-      case 'release':
-        this.postTo(this.rankOf(message.id), message);
-        this.forget(message.id);
-        break;
       case 'buffer':
         this.#buffers.push(new StepBuffer(message.shared, this.stepShape));
         this.#rank.receive(message);

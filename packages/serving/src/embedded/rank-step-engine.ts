@@ -75,18 +75,13 @@ export class RankStepEngine implements StepEngine {
   }
 
   /** Tells a rank of a request's tokens, before the step that needs them, or of its end. */
-  tell(stage: number, message: RequestMessage): void {
-    this.#stages[stage]!.channel.post(message);
+  tell(stage: number, rank: number, message: RequestMessage): void {
+    this.#stages[stage]!.channel.postTo(rank, message);
   }
 
   /** The stage itself, for what it knows of its ranks. */
   channelOf(stage: number): StageChannel {
     return this.#stages[stage]!.channel;
-  }
-
-  /** Forgets a request that a stage was never told of. */
-  forget(stage: number, id: number): void {
-    this.#stages[stage]!.channel.forget(id);
   }
 
   /**
@@ -128,8 +123,7 @@ export class RankStepEngine implements StepEngine {
     const target = this.#stages[plan.stage]!.channel;
     const pairs = new Map<number, number[]>();
     for (let i = 0; i < plan.sequences; i++) {
-      const id = plan.requestIds[i]!;
-      const pair = source.rankOf(id) * target.ranks + target.rankOf(id);
+      const pair = plan.sourceRanks[i]! * target.ranks + plan.ranks[i]!;
       const indices = pairs.get(pair);
       if (indices === undefined) pairs.set(pair, [i]);
       else indices.push(i);

@@ -28,15 +28,16 @@ export interface Submission {
   readonly tenant?: { readonly id: string; readonly weight?: number };
 }
 
-/** A request that the engine knows: its tokens, and which of them each stage was told. */
+/** A request that the engine knows: its tokens, and which of them a rank of each stage was told. */
 export class Running {
   readonly id: number;
   readonly setup: SequenceSetup;
   readonly sink: TokenSink;
   readonly #tokens: Int32Array;
   #length: number;
-  /** Per stage; 0 = it was never told of this request. */
+  /** Per stage, of the rank that has the request; 0 = it was never told of it. */
   readonly #known: Int32Array;
+  readonly #rankOf: Int32Array;
 
   constructor(id: number, submission: Submission, stages: number) {
     const { prompt, maxNewTokens, setup, sink } = submission;
@@ -47,14 +48,19 @@ export class Running {
     this.#tokens.set(prompt);
     this.#length = prompt.length;
     this.#known = new Int32Array(stages);
+    this.#rankOf = new Int32Array(stages);
   }
 
-  /** Sends a stage the tokens that it has not seen. */
-  tell(stage: number, ranks: RankStepEngine): void {
+  /** Sends a rank the tokens that it has not seen; another rank that had the request forgets it. */
+  tell(stage: number, rank: number, ranks: RankStepEngine): void {
+    if (this.#rankOf[stage] !== rank) {
+      this.release(stage, ranks);
+      this.#rankOf[stage] = rank;
+    }
     const from = this.#known[stage]!;
     if (from === this.#length) return;
     const tokens = this.#tokens.slice(from, this.#length);
-    ranks.tell(stage, {
+    ranks.tell(stage, rank, {
       type: 'tokens',
       id: this.id,
       from,
@@ -70,9 +76,11 @@ export class Running {
     return false;
   }
 
-  /** Whether a stage was ever told of this request. */
-  isKnownTo(stage: number): boolean {
-    return this.#known[stage]! > 0;
+  /** Lets the rank of a stage that has the request, if one has, forget it. */
+  release(stage: number, ranks: RankStepEngine): void {
+    if (this.#known[stage] === 0) return;
+    this.#known[stage] = 0;
+    ranks.tell(stage, this.#rankOf[stage]!, { type: 'release', id: this.id });
   }
 
   /** Takes a token that a stage sampled. Returns why the text ends here, if it does. */

@@ -4,7 +4,6 @@ import { type DeepseekConfig, type ExpertRoutingOptions, expertSharedBytes } fro
 import { decodeError } from '@moestack/schemas/errors';
 import type { ServingError } from '../errors.js';
 import type { FromWorker, PlacedLogprobs, RankSetup, ToWorker } from './protocol.js';
-import { RankAssignment } from './rank-assignment.js';
 import { type LoadProgress, type StageChannel, StageWorker } from './stage-worker.js';
 import type { StepBufferShape } from './step-buffer.js';
 
@@ -36,7 +35,7 @@ type RankListener = (rank: number, message: FromWorker) => void;
  * A stage of several ranks, each a thread, or several that share the attention heads of its sequences: each has the cache of its own sequences, all of them the experts. Every rank takes part in every step; it finds its sequences in
  * the shared step buffer. To the engine the stage answers as one.
  */
-export class StageGroup extends RankAssignment implements StageChannel {
+export class StageGroup implements StageChannel {
   readonly name: string;
   readonly stepShape: StepBufferShape;
   readonly weightBytes: number;
@@ -52,7 +51,6 @@ export class StageGroup extends RankAssignment implements StageChannel {
   #onRank: RankListener = () => undefined;
 
   private constructor(options: StageGroupOptions, workers: readonly StageWorker[]) {
-    super(workers.length / options.tensor);
     this.name = options.name;
     this.stepShape = options.setup.stepShape;
     this.copies = options.tensor;
@@ -101,15 +99,8 @@ export class StageGroup extends RankAssignment implements StageChannel {
   }
 
   post(message: ToWorker): void {
-    if (message.type === 'tokens') {
-      this.postTo(this.rankOf(message.id), message);
-    } else if (message.type === 'release') {
-      this.postTo(this.rankOf(message.id), message);
-      this.forget(message.id);
-    } else {
-      if (message.type === 'step') this.#expect(message.buffer, this.threads);
-      for (const worker of this.#workers) worker.post(message);
-    }
+    if (message.type === 'step') this.#expect(message.buffer, this.threads);
+    for (const worker of this.#workers) worker.post(message);
   }
 
   postTo(rank: number, message: ToWorker, transfer: readonly Transferable[] = [], copy?: number): void {

@@ -55,6 +55,8 @@ function step(rows: readonly { id: number; start: number; count: number; samples
     tokenCounts: Int32Array.from(rows, (row) => row.count),
     contextStarts: Int32Array.from(rows, (row) => row.start),
     samples: Uint8Array.from(rows, (row) => row.samples),
+    ranks: new Int32Array(rows.length),
+    sourceRanks: new Int32Array(0),
     blockTables: new Int32Array(rows.length * 2),
     blockTableStride: 2,
     sourceBlockTables: new Int32Array(0),

@@ -28,15 +28,7 @@ export interface StageChannel {
   readonly ranks: number;
   /** Threads of such a group, which all keep the cache of its sequences; default 1. */
   readonly copies?: number;
-  /** The rank of a request, which keeps it as long as it lives. */
-  rankOf(id: number): number;
-  /** Gives a request that the stage was not told of yet to a rank. Stages of one rank need not have it. */
-  assign?(id: number, rank: number): void;
-  /** Requests that a rank has. */
-  loadOf?(rank: number): number;
-  /** Forgets the rank of a request that the stage was never told of. */
-  forget(id: number): void;
-  /** A message to the ranks that it concerns. */
+  /** A message to all ranks. */
   post(message: ToWorker): void;
   /** A message to one rank: to thread `copy` of its group, or to all that it concerns. */
   postTo(rank: number, message: ToWorker, transfer?: readonly Transferable[], copy?: number): void;

@@ -39,8 +39,8 @@ export async function startEngine(
   ranksOf: StageRanks,
   signal: AbortSignal,
 ): Promise<EngineInstance> {
-  const { options, sizes, clock } = setup;
-  const { stages } = sizes.scheduler;
+  const { options, clock } = setup;
+  const { stages } = setup.sizes.scheduler;
   // A stage that lost a rank of a group that shares heads goes on without the group.
   const ranks = stages.map(({ name, role }) => {
     const tensor = tensorOf(options, role);
@@ -50,9 +50,11 @@ export async function startEngine(
     setup,
     ranks.reduce((sum, one) => sum + one, 0),
   );
-  const started = stages.map((stage, index) => {
+  const planned = stages.map((stage, index) => stageSetup(setup, stage, ranks[index]!));
+  const config = { ...setup.sizes.scheduler, stages: planned.map(({ stage }) => stage) };
+  const started = planned.map((plan, index) => {
     const firstRank = index === 0 ? 0 : ranks[0]!;
-    return startStage(setup, stage, ranks[index]!, {
+    return startStage(setup, plan, ranks[index]!, {
       onProgress: (rank, report) => progress(firstRank + rank, report),
       signal,
     });
@@ -62,10 +64,7 @@ export async function startEngine(
   if (first !== undefined && second !== undefined) connect(first.channel, second.channel);
   const channels = groups.map(({ channel }) => channel);
   const steps = new RankStepEngine(channels, { stepTimeoutSeconds: setup.stepTimeoutSeconds });
-  const engine = new Engine(new Scheduler(sizes.scheduler), steps, {
-    config: sizes.scheduler,
-    monitor: setup.monitor,
-  });
+  const engine = new Engine(new Scheduler(config), steps, { config, monitor: setup.monitor });
   const rows = expertRows(setup.config);
   const layers = [...rows.keys()].filter((layer) => rows[layer]! >= 0);
   const experts = groups.flatMap(({ group, plan }) => {
@@ -107,18 +106,16 @@ interface StartOptions {
 }
 
 async function startStage(
-  setup: EngineSetup,
-  stage: StageConfig,
+  { options, config }: EngineSetup,
+  { stage, routing, spareSlots, tensor, rank }: StageSetup,
   ranks: number,
   { onProgress, signal }: StartOptions,
 ): Promise<Started> {
-  const { options, config } = setup;
-  const { routing, spareSlots, rank } = stageSetup(setup, stage, ranks);
   const { communicator } = options;
   if (communicator !== undefined) {
     const channel = await ProcessGroup.start({
       name: stage.name,
-      place: { routing, spareSlots, communicator, tensor: 1 },
+      place: { routing, spareSlots, communicator, tensor },
       setup: rank,
       onProgress: (report) => onProgress(0, report),
     });
@@ -127,7 +124,7 @@ async function startStage(
   const group = await StageGroup.start({
     name: stage.name,
     ranks,
-    tensor: tensorOf(options, stage.role),
+    tensor,
     config,
     routing,
     spareSlots,
@@ -139,23 +136,44 @@ async function startStage(
 }
 
 /** How the ranks of a stage are set up; the same on every rank. */
+export interface StageSetup {
+  /** With the pools that its ranks have. */
+  readonly stage: StageConfig;
+  readonly routing: ExpertRoutingOptions;
+  readonly spareSlots: number;
+  /** Ranks that share the attention heads of a sequence, and have one pool of blocks, each with a copy. */
+  readonly tensor: number;
+  readonly rank: Omit<RankSetup, 'group'>;
+}
+
+/** Sets up a stage for so many ranks. Its blocks are shared out, so that each pool holds one whole context at least. */
 export function stageSetup(
   { options, config, sizes, directory, eosIds, stepTimeoutSeconds }: Omit<EngineSetup, 'monitor'>,
-  stage: StageConfig,
+  { blocks, ...stage }: StageConfig,
   ranks: number,
-): { routing: ExpertRoutingOptions; spareSlots: number; rank: Omit<RankSetup, 'group'> } {
+): StageSetup {
   const { blockSizeTokens } = sizes.scheduler;
+  const tensor = tensorOf(options, stage.role);
+  const pools = ranks / tensor;
+  const perContext = Math.ceil(sizes.contextTokens / blockSizeTokens);
+  const poolBlocks = Math.max(perContext, Math.ceil(blocks / pools));
+  const shape = {
+    maxSequences: stage.maxSequences,
+    maxBlocks: Math.ceil((sizes.contextTokens + 1) / blockSizeTokens),
+  };
   const routing = stageRouting(options, config, stage.role, ranks);
   const canMove = routing.placement !== undefined && options.communicator === undefined;
   return {
+    stage: { ...stage, blocks: poolBlocks, ranks: pools },
     routing,
+    tensor,
     // Whatever a new placement asks of one layer finds room.
     spareSlots: canMove ? routing.placement.deployment.replicas / ranks : 0,
     rank: {
       kind: 'rank',
       directory,
       runtime: {
-        blocks: stage.blocks,
+        blocks: poolBlocks,
         blockSizeTokens,
         maxBatchTokens: stage.tokenBudget,
         maxSequences: stage.maxSequences,
@@ -166,7 +184,7 @@ export function stageSetup(
         ...(options.attention && { attention: options.attention }),
       },
       eosIds,
-      stepShape: stepShape(stage, sizes.contextTokens, blockSizeTokens),
+      stepShape: shape,
       stepTimeoutSeconds,
     },
   };
@@ -208,10 +226,6 @@ function tensorOf(options: EmbeddedOptions, role: StageConfig['role']): number {
 function onOneRank(layers: number, experts: number): Plan | undefined {
   if (layers === 0 || experts === 0) return undefined;
   return initialPlan(layers, experts, { nodes: 1, gpus: 1, replicas: experts });
-}
-
-function stepShape(stage: StageConfig, contextTokens: number, blockSizeTokens: number) {
-  return { maxSequences: stage.maxSequences, maxBlocks: Math.ceil((contextTokens + 1) / blockSizeTokens) };
 }
 
 /** A stage and where its experts live, if they are on several ranks. */

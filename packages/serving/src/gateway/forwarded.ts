@@ -1,6 +1,8 @@
 import { AbortedError } from '@moestack/schemas/errors';
 import type { Lease, UsedTokens } from '../auth/limiter.js';
+import { countPrompts } from '../backends/fan-out.js';
 import { stripInternalFields } from '../backends/internal-fields.js';
+import { upstreamError } from '../errors.js';
 import type { ForwardAnswer, ForwardingBackend, ForwardPath, ForwardRequest } from '../forward.js';
 import { checkInput } from '../guardrail/check-input.js';
 import { checkedStream, checkWhole } from '../guardrail/check-output.js';
@@ -52,7 +54,16 @@ export async function answerForwarded(
       log.finished(answer.status, answer.status < 500 ? 'refused' : 'failed', answer.code);
       return;
     }
-    const isStream = answer.contentType.startsWith('text/event-stream');
+    const isStream = /^text\/event-stream\b/i.test(answer.contentType);
+    if (isStream && request.body.get('stream') !== true) {
+      const error = upstreamError(
+        'bad-answer',
+        'of the answer',
+        'it sent a stream, though none was asked for',
+      );
+      answer.source.abort(error);
+      throw error;
+    }
     const result = isStream
       ? await sendStream(request, answer, sink, { context, signal: task.signal, hideUsage, progress })
       : await sendWhole(request, answer.source, sink, { context, signal: task.signal });
@@ -139,7 +150,7 @@ async function sendStream(
   const n = request.body.get('n');
   const relayed = relayStream(source, sink, {
     requestId: request.requestId,
-    choices: typeof n === 'number' ? n : 1,
+    choices: countPrompts(request.body) * (typeof n === 'number' ? n : 1),
     hideUsage,
     onFirstByte: () => request.log.firstByte(),
     progress,
@@ -163,6 +174,9 @@ async function sendWhole(
   if (ended.type === 'aborted') {
     source.abort(signal.reason);
     throw signal.reason;
+  }
+  if (request.body.get('stream') === true) {
+    throw upstreamError('bad-answer', 'of the answer', 'it sent no stream, though one was asked for');
   }
   let { bytes } = ended.value;
   const guardrail = watchedGuardrail(context.guardrail, request.log);

@@ -75,29 +75,44 @@ interface Held {
  * annotates holds nothing back.
  */
 export function checkedStream(source: BodySource, guardrail: GatewayGuardrail): BodySource {
-  const Check = guardrail.onlyAnnotates ? StreamWatch : StreamCheck;
+  if (!guardrail.onlyAnnotates) return new StreamCheck(source, guardrail);
   return {
-    consume: (consumer) => source.consume(new Check(source, consumer, guardrail)),
+    consume: (consumer) => source.consume(new StreamWatch(source, consumer, guardrail)),
     resume: () => source.resume(),
     abort: (reason) => source.abort(reason),
   };
 }
 
-class StreamCheck implements BodyConsumer {
+class StreamCheck implements BodySource, BodyConsumer {
   readonly #source: BodySource;
-  readonly #consumer: BodyConsumer;
   readonly #guardrail: GatewayGuardrail;
   readonly #frames = new SseFrames();
   readonly #held = new Map<number, Held>();
+  #consumer!: BodyConsumer;
   #heldCharacters = 0;
   /** Checks may take time; events wait for their turn. */
   #turn: Promise<void> = Promise.resolve();
   #isOver = false;
+  /** What passes unchecked, such as calls of tools, must not pile up before a slow reader. */
+  #isReaderBehind = false;
 
-  constructor(source: BodySource, consumer: BodyConsumer, guardrail: GatewayGuardrail) {
+  constructor(source: BodySource, guardrail: GatewayGuardrail) {
     this.#source = source;
-    this.#consumer = consumer;
     this.#guardrail = guardrail;
+  }
+
+  consume(consumer: BodyConsumer): void {
+    this.#consumer = consumer;
+    this.#source.consume(this);
+  }
+
+  resume(): void {
+    this.#isReaderBehind = false;
+    this.#source.resume();
+  }
+
+  abort(reason: unknown): void {
+    this.#source.abort(reason);
   }
 
   data(chunk: Uint8Array): boolean {
@@ -109,7 +124,7 @@ class StreamCheck implements BodyConsumer {
       return true;
     }
     if (events.length > 0) this.#then(() => this.#events(events));
-    return true;
+    return !this.#isReaderBehind;
   }
 
   end(): void {
@@ -157,7 +172,7 @@ class StreamCheck implements BodyConsumer {
       if (isEmpty) out += `${event}\n\n`;
       else for (const part of parts) out += `data: ${part}\n\n`;
     }
-    if (out !== '') this.#consumer.data(Buffer.from(out));
+    if (out !== '' && !this.#consumer.data(Buffer.from(out))) this.#isReaderBehind = true;
   }
 
   /** The events that a choice of an event becomes. */

@@ -68,7 +68,7 @@ const lastError = (text: string) => {
 };
 
 describe('a relayed stream', () => {
-  const whole = content('größe 🙂\n\n"finish_reason":"x" [DONE]') + ': ping\n\n' + finish + usage + done;
+  const whole = `${content('größe 🙂\n\n"finish_reason":"x" [DONE]')}: ping\n\n${finish}${usage}${done}`;
 
   it('passes every byte on, wherever it was cut and however slow the reader is', async () => {
     await fc.assert(
@@ -149,6 +149,30 @@ describe('a relayed stream', () => {
       result: { outcome: 'failed', code: 'serving/upstream-failed' },
     });
     expect((await relay(bytes(content('a') + event))).text).toBe(content('a') + event + done);
+  });
+
+  it.each([
+    ['{"object":"error","message":"no memory","type":"x","param":null,"code":500}', 'no memory', 500],
+    ['{"error":"no memory"}', 'no memory', 502],
+    ['{"code":500,"error":{"code":500}}', 'the server of the stream answered with status 502', 502],
+  ])('nests the error %s', async (data, message, code) => {
+    const { text, result } = await relay(bytes(`${content('a')}data: ${data}\n\n${done}`));
+    expect(lastError(text).error).toMatchObject({ message, code });
+    expect(result).toMatchObject({ outcome: 'failed', code: 'serving/upstream-failed' });
+  });
+
+  it('takes no member that is null for an error', async () => {
+    const text = content('a').replace('{', '{"error":null,') + finish + done;
+    expect(await relay(bytes(text))).toMatchObject({ text, result: { outcome: 'ok' } });
+  });
+
+  it('ends with [DONE], whatever a server says after it', async () => {
+    const whole = content('a') + finish + done;
+    expect((await relay(bytes(`${whole}: ping\n\n`))).text).toBe(whole);
+    expect(await relay([Buffer.from(whole), Buffer.from(': ping\n\n')])).toMatchObject({
+      text: whole,
+      aborted: true,
+    });
   });
 
   it('repairs an error that was written as a Python dictionary, without an empty line', async () => {

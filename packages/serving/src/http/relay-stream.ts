@@ -1,8 +1,9 @@
 import type { Usage } from '../backend.js';
 import { upstreamError } from '../errors.js';
+import { JsonObject } from '../json/json-object.js';
 import type { BodyConsumer, BodySource } from '../upstream/leg.js';
 import type { AnswerSink } from './answer-sink.js';
-import { errorCode, errorData } from './error-frame.js';
+import { errorCode, errorData, hiddenError, isErrorBody } from './error-frame.js';
 import { findFinishReason } from './finish-reason.js';
 import { eventData, maxFrameBytes } from './sse-frames.js';
 import { lastUsage } from './usage.js';
@@ -29,7 +30,7 @@ export interface RelayOptions {
 }
 
 const doneEvent = 'data: [DONE]\n\n';
-const donePattern = /(?:^|\n)data: ?\[DONE\](?:\r?\n){1,2}$/;
+const donePattern = /(?:^|\n)data: ?\[DONE\]\r?\n\r?\n/;
 const lineFeed = 0x0a;
 const carriageReturn = 0x0d;
 
@@ -76,7 +77,11 @@ class StreamRelay implements BodyConsumer {
   }
 
   data(chunk: Uint8Array): boolean {
-    if (this.#isOver) return true;
+    if (this.#isOver) {
+      // Behind [DONE]: a server that goes on for ever must not keep its connection.
+      this.#source.abort(undefined);
+      return true;
+    }
     if (this.#options.progress.pieces++ === 0) this.#options.onFirstByte();
     if (this.#restBytes === 0 && endsEvent(chunk, chunk.byteLength)) return this.#events(chunk);
     return this.#cut(chunk);
@@ -106,15 +111,20 @@ class StreamRelay implements BodyConsumer {
 
   /** Whole events. */
   #events(bytes: Uint8Array): boolean {
-    const text = asLatin1(bytes);
-    this.#finishReason ??= findFinishReason(text);
-    if (text.includes('"error"')) this.#findError(bytes);
+    let text = asLatin1(bytes);
     let out: Uint8Array | string = bytes;
+    const done = text.includes('[DONE]') ? donePattern.exec(text) : null;
+    if (done !== null) {
+      text = text.slice(0, done.index + done[0].length);
+      out = bytes.subarray(0, text.length);
+    }
+    this.#finishReason ??= findFinishReason(text);
+    if (text.includes('"error"')) out = this.#nestErrors(out);
     if (text.includes('"usage"')) {
       this.#usageText = text;
-      if (this.#options.hideUsage) out = withoutUsageEvents(bytes);
+      if (this.#options.hideUsage) out = withoutUsageEvents(out);
     }
-    if (!donePattern.test(text)) return out.length === 0 || this.#sink.write(out);
+    if (done === null) return out.length === 0 || this.#sink.write(out);
     if (this.#finishReason === undefined && this.#errorCode === undefined) {
       const end = typeof out === 'string' ? out.lastIndexOf('data:') : Buffer.from(out).lastIndexOf('data:');
       if (end > 0) this.#sink.write(out.slice(0, end));
@@ -171,15 +181,16 @@ class StreamRelay implements BodyConsumer {
     });
   }
 
-  #findError(bytes: Uint8Array): void {
-    for (const event of Buffer.from(bytes)
-      .toString('utf8')
-      .split(/\r?\n\r?\n/)) {
-      const data = eventData(event);
-      if (data?.startsWith('{') !== true || !/^\{\s*"(?:error|object)"\s*:\s*(?:\{|"error")/.test(data))
-        continue;
-      this.#errorCode = 'serving/upstream-failed';
-    }
+  /** Notes that the server failed; clients know errors by OpenAI's nested form alone. */
+  #nestErrors(bytes: Uint8Array): Uint8Array | string {
+    const events = splitEvents(bytes).map((event) => {
+      const body = JsonObject.tryParse(eventData(event) ?? '');
+      if (body === undefined || !isErrorBody(body)) return event;
+      const error = hiddenError(body, 'of the stream');
+      this.#errorCode = error.code;
+      return error.body === body.text ? event : `data: ${error.body}\n\n`;
+    });
+    return this.#errorCode === undefined ? bytes : events.join('');
   }
 }
 
@@ -201,11 +212,16 @@ function lastEnd(bytes: Uint8Array): number {
   return 0;
 }
 
-/** Takes out events that carry only the usage. */
-function withoutUsageEvents(bytes: Uint8Array): string {
-  return Buffer.from(bytes)
+/** Events with the empty lines behind them. */
+function splitEvents(bytes: Uint8Array | string): string[] {
+  return Buffer.from(bytes as Uint8Array)
     .toString('utf8')
-    .split(/(?<=\r?\n\r?\n)/)
+    .split(/(?<=\r?\n\r?\n)/);
+}
+
+/** Takes out events that carry only the usage. */
+function withoutUsageEvents(bytes: Uint8Array | string): string {
+  return splitEvents(bytes)
     .filter((event) => !(/"choices"\s*:\s*\[\s*\]/.test(event) && /"usage"\s*:\s*\{/.test(event)))
     .join('');
 }

@@ -2,6 +2,7 @@ import type { Usage } from '../backend.js';
 import { upstreamError } from '../errors.js';
 import { JsonObject } from '../json/json-object.js';
 import type { BodySource } from '../upstream/leg.js';
+import { hiddenError, isErrorBody } from './error-frame.js';
 import { findFinishReason } from './finish-reason.js';
 import { lastUsage } from './usage.js';
 
@@ -35,9 +36,14 @@ export function readWhole(source: BodySource): Promise<WholeAnswer> {
       },
       end() {
         const bytes = chunks.length === 1 ? asBuffer(chunks[0]!) : Buffer.concat(chunks);
-        // A page of some proxy, or half an answer, is no success, whatever its status says.
-        if (JsonObject.tryParse(bytes.toString('utf8')) === undefined) {
+        // A page of some proxy, half an answer or an error is no success, whatever its status says.
+        const body = JsonObject.tryParse(bytes.toString('utf8'));
+        if (body === undefined) {
           reject(upstreamError('bad-answer', 'of the answer', 'it is no JSON object'));
+          return;
+        }
+        if (isErrorBody(body)) {
+          reject(hiddenError(body, 'of the answer'));
           return;
         }
         // Usage and finish reason stand at the end, behind the text.

@@ -1,5 +1,5 @@
 import { type Dispatcher, errors } from 'undici';
-import { ServingError, upstreamError } from '../errors.js';
+import { clip, ServingError, upstreamError } from '../errors.js';
 import type { Worker } from './worker.js';
 
 /** Takes the body of an answer. */
@@ -106,8 +106,16 @@ export class Leg implements BodySource {
         if (this.#isDone) controller.abort(asError(this.#abortReason));
         else this.wasSent = true;
       },
-      onResponseStart: (_controller, status, headers) => {
+      onResponseStart: (controller, status, headers) => {
         if (status < 200) return;
+        const coding = headers['content-encoding'];
+        if (coding !== undefined && coding !== 'identity') {
+          const message = `its answer has the content-encoding ${clip(String(coding))}, which nobody asked for`;
+          const error = upstreamError('bad-answer', this.worker.name, message);
+          this.#fail(error);
+          controller.abort(error);
+          return;
+        }
         this.#status = status;
         if (status >= 500) this.worker.breaker.failure();
         else this.worker.breaker.success();

@@ -137,6 +137,15 @@ describe('LiveStats', () => {
     ]);
   });
 
+  it('tells the stages of several engines apart', () => {
+    const { live } = setUp();
+    const stages = [{ stage: 'mixed', blocksUsed: 1, blocksTotal: 4 }];
+    const one = { model: 'a', stats: { stages } };
+    expect(live.tick([one]).stages).toEqual([{ stage: 'mixed', usedBlocks: 1, totalBlocks: 4 }]);
+    const names = live.tick([one, { ...one, model: 'b' }]).stages.map(({ stage }) => stage);
+    expect(names).toEqual(['a mixed', 'b mixed']);
+  });
+
   it('stays bounded', () => {
     const { clock, live, request } = setUp();
     for (let i = 0; i < 400; i++) {

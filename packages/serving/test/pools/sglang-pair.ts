@@ -52,11 +52,12 @@ class SglangServer extends EngineServer {
     const prompts =
       Array.isArray(exact['prompt']) && typeof seen.body['prompt'] === 'object' ? exact['prompt'] : [0];
     const isIds = typeof prompts[0] === 'string' && prompts[0].startsWith('#');
+    const isList = (Array.isArray(exact['prompt']) && !isIds) || Number(seen.body['n'] ?? 1) > 1;
     const items = (isIds ? 1 : prompts.length) * Number(seen.body['n'] ?? 1);
     const rooms = (Array.isArray(annotation) ? annotation : [annotation]).map((room) =>
       String(room).slice(1),
     );
-    if (Array.isArray(annotation) !== items > 1 || rooms.length !== items) {
+    if (Array.isArray(annotation) !== isList || rooms.length !== items) {
       return this.reject(response, `${rooms.length} rooms for ${items} items`);
     }
     for (const field of ['bootstrap_host', 'bootstrap_port']) {

@@ -209,7 +209,7 @@ class Dashboard {
 
   #showRequests({ recent, totals }: LiveEvent): void {
     const parts = [
-      `${compact(totals.requests)} requests`,
+      `${compact(totals.requests)} ${totals.requests === 1 ? 'request' : 'requests'}`,
       `${compact(totals.refused)} refused`,
       `${compact(totals.failed)} failed`,
       `${compact(totals.generatedTokens)} tokens generated`,
