@@ -37,6 +37,8 @@ export class ProcessGroup implements StageChannel {
   readonly #runtime: ModelRuntime;
   readonly #rank: Rank;
   readonly #links: readonly ProcessLink[];
+  /** What goes to this process's own rank, and to each of the others, with the next step: none learns ahead of a step what came after it. */
+  readonly #inbox: ToWorker[] = [];
   readonly #outboxes: ToProcess[][];
   readonly #buffers: StepBuffer[] = [];
   #last: Promise<void> = Promise.resolve();
@@ -91,9 +93,8 @@ export class ProcessGroup implements StageChannel {
       case 'load':
       case 'stage-experts':
       case 'switch-experts':
+        this.#inbox.push(message);
         for (const outbox of this.#outboxes) outbox.push(message);
-        // Between the same two steps as in the other processes.
-        this.#then(() => this.#rank.receive(message));
         if (message.type === 'switch-experts') break;
         this.#awaited += this.#links.length;
         this.#ask();
@@ -104,7 +105,7 @@ export class ProcessGroup implements StageChannel {
   postTo(rank: number, message: ToWorker): void {
     if (message.type !== 'tokens' && message.type !== 'release') return;
     for (let member = rank * this.copies; member < (rank + 1) * this.copies; member++) {
-      if (member === 0) this.#rank.receive(message);
+      if (member === 0) this.#inbox.push(message);
       else this.#outboxes[member - 1]!.push(message);
     }
   }
@@ -132,9 +133,9 @@ export class ProcessGroup implements StageChannel {
   /** Runs after the call that posted it, and after the step before it. What comes later belongs to a later step. */
   #step(buffer: number): void {
     const bytes = new Uint8Array(this.#buffers[buffer]!.shared).slice();
-    const messages = this.#collect({ type: 'step', buffer, bytes });
+    const deliver = this.#collect({ type: 'step', buffer, bytes });
     this.#then(() => {
-      this.#send(messages);
+      deliver();
       const own = this.#answers.step(() => this.#rank.receive({ type: 'step', buffer }));
       if (own.type === 'failed') throw decodeError(own.error);
       const logprobs = [...(own.logprobs ?? [])];
@@ -145,9 +146,9 @@ export class ProcessGroup implements StageChannel {
 
   /** Asks the other processes for what they have to report, until all that was asked for is here. */
   #ask(): void {
-    const messages = this.#collect({ type: 'report' });
+    const deliver = this.#collect({ type: 'report' });
     this.#then(() => {
-      this.#send(messages);
+      deliver();
       this.#receive(() => undefined);
       if (this.#awaited === 0) return;
       setTimeout(() => {
@@ -156,13 +157,14 @@ export class ProcessGroup implements StageChannel {
     });
   }
 
-  /** What goes to each of the other processes with `last`. */
-  #collect(last: ToProcess): readonly (readonly ToProcess[])[] {
-    return this.#outboxes.map((outbox) => [...outbox.splice(0), last]);
-  }
-
-  #send(messages: readonly (readonly ToProcess[])[]): void {
-    for (const [i, link] of this.#links.entries()) link.send(messages[i]);
+  /** Returns what gives every process the messages that are there now, and `last` to the others. */
+  #collect(last: ToProcess): () => void {
+    const own = this.#inbox.splice(0);
+    const messages = this.#outboxes.map((outbox) => [...outbox.splice(0), last]);
+    return () => {
+      for (const [i, link] of this.#links.entries()) link.send(messages[i]);
+      for (const message of own) this.#rank.receive(message);
+    };
   }
 
   #receive(take: (process: number, answer: StepAnswer | undefined) => void): void {
