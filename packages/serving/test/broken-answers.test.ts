@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from 'vitest';
-import { OpenAiBackend, VllmBackend } from '../src/index.js';
+import { OpenAiBackend, SglangBackend, VllmBackend } from '../src/index.js';
 import { eventsOf, gatewayOver } from './pools/gateway-over.js';
 import { poolKinds } from './pools/subjects.js';
 
@@ -147,6 +147,25 @@ describe('a server that answers', () => {
     stops.push(() => running.close());
     expect(await (await running.post(completions, streamRequest)).text()).toBe(lastEvent + done);
     await expect.poll(() => isClosed).toBe(true);
+  });
+});
+
+describe('an SGLang prefill server that fails while decode answers', () => {
+  it('is a 502 at once, not the status that it failed with', async () => {
+    let begin!: () => void;
+    const begun = new Promise<void>((resolve) => {
+      begin = resolve;
+    });
+    const prefill = await writes((socket) => {
+      void begun.then(() => socket.write(answers('{"object":"error","message":"m"}', '500 X')));
+    });
+    const decode = await writes((socket) => void socket.write(answers(ok).slice(0, -9), begin));
+    const backend = new SglangBackend({ ...common, prefill: [{ url: prefill }], decode: [{ url: decode }] });
+    const running = await gatewayOver({ backend });
+    stops.push(() => running.close());
+    const response = await running.post(completions, wholeRequest);
+    expect(response.status).toBe(502);
+    expect(await response.json()).toMatchObject({ error: { code: 'upstream_failed' } });
   });
 });
 
