@@ -75,7 +75,7 @@ export class ProcessGroup implements StageChannel {
         for (const outbox of this.#outboxes) outbox.push({ type: 'buffer' });
         break;
       case 'step':
-        this.#step(message.buffer);
+        this.#step(message.buffer, message.isTraced);
         break;
     }
   }
@@ -102,7 +102,7 @@ export class ProcessGroup implements StageChannel {
   }
 
   /** Runs after the call that posted it, and after the step before it. What comes later belongs to a later step. */
-  #step(buffer: number): void {
+  #step(buffer: number, isTraced = false): void {
     const bytes = new Uint8Array(this.#buffers[buffer]!.shared).slice();
     const messages = this.#outboxes.map((outbox) => [
       ...outbox.splice(0),
@@ -110,19 +110,25 @@ export class ProcessGroup implements StageChannel {
     ]);
     this.#last = this.#last.then(async () => {
       await new Promise(setImmediate);
-      this.#run(buffer, messages);
+      this.#run(buffer, isTraced, messages);
     });
   }
 
-  #run(buffer: number, messages: readonly (readonly ToProcess[])[]): void {
+  #run(buffer: number, isTraced: boolean, messages: readonly (readonly ToProcess[])[]): void {
     try {
       for (const [i, link] of this.#links.entries()) link.send(messages[i]);
-      this.#rank.receive({ type: 'step', buffer });
+      this.#rank.receive({ type: 'step', buffer, isTraced });
       const logprobs: PlacedLogprobs[] = [];
       if (this.#answer?.type === 'failed') throw decodeError(this.#answer.error);
+      const phases = this.#answer?.type === 'stepped' ? this.#answer.phases : undefined;
       if (this.#answer?.type === 'stepped') logprobs.push(...(this.#answer.logprobs ?? []));
       for (const link of this.#links) this.#take(buffer, link.receive<FromProcess>(), logprobs);
-      this.#onMessage({ type: 'stepped', buffer, ...(logprobs.length > 0 && { logprobs }) });
+      this.#onMessage({
+        type: 'stepped',
+        buffer,
+        ...(logprobs.length > 0 && { logprobs }),
+        ...(phases && { phases }),
+      });
     } catch (error) {
       this.#onMessage({ type: 'failed', buffer: -1, error: encodeError(error) });
     }
