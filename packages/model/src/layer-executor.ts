@@ -64,7 +64,7 @@ export class LayerExecutor {
   }
 
   private execute(entry: ScheduledStage, index: number, step: StepState): void {
-    const { trace } = this;
+    const trace = this.trace?.enabled ? this.trace : undefined;
     const { stage, microBatch } = entry;
     const layer = this.layers[index]!;
     if (trace === undefined && WAITING[stage] === undefined) {

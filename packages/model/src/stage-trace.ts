@@ -15,6 +15,8 @@ export interface StageRecord {
 /** Records the stages of a runtime's steps, while it is given to `openRuntime`. */
 export class StageTrace {
   readonly records: StageRecord[] = [];
+  /** False: steps run as if there were no trace. */
+  enabled: boolean = true;
   private readonly nowUs: () => number;
 
   /** @param nowUs - microseconds; default: the process's clock. */

@@ -102,7 +102,8 @@ describe('StepTimeline', () => {
       microBatches: stepId % 2 === 0 ? 2 : 1,
       microBatchOf: Uint8Array.of(0, 1, 0),
     });
-    for (let step = 0; step < 5; step++) timeline.add(plan(step), 'prefill', step, step + 1);
+    for (let step = 0; step < 5; step++)
+      timeline.add(plan(step), 'prefill', { startUs: step, endUs: step + 1, phases: undefined });
     const records = timeline.snapshot();
     expect(records.map(({ stepId }) => stepId)).toEqual([2, 3, 4]);
     expect(records.map(({ microBatches }) => microBatches)).toEqual([

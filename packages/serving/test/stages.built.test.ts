@@ -99,9 +99,23 @@ describe('prefill and decode stages', () => {
     expect(stats.handovers).toBeGreaterThan(0);
     const kinds = new Set(stats.timeline.map(({ stage, kind }) => `${stage} ${kind}`));
     expect(kinds).toEqual(new Set(['prefill compute', 'decode compute', 'decode transfer']));
-    for (const { startUs, endUs, microBatches, sequences } of stats.timeline) {
+    for (const { startUs, endUs, microBatches, sequences, phases } of stats.timeline) {
       expect(endUs).toBeGreaterThanOrEqual(startUs);
+      for (const one of phases) {
+        expect([one.startUs >= startUs, one.endUs >= one.startUs, one.endUs <= endUs]).toEqual([
+          true,
+          true,
+          true,
+        ]);
+      }
       expect(microBatches.reduce((sum, part) => sum + part.sequences, 0)).toBe(sequences);
+    }
+    // The figures were read before these requests: some steps of each stage told their phases, layer by layer.
+    const traced = stats.timeline.filter(({ phases }) => phases.length > 0);
+    expect(new Set(traced.map(({ stage }) => stage))).toEqual(new Set(['prefill', 'decode']));
+    for (const { phases } of traced) {
+      expect(new Set(phases.map(({ phase }) => phase)).size).toBe(4);
+      expect(phases[0]).toMatchObject({ phase: 'attention', layer: 0 });
     }
     for (const { tokens, placement, layers, slotsPerRank } of stats.experts) {
       expect([tokens.length, placement.length]).toEqual([layers.length, layers.length]);

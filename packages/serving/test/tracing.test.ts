@@ -90,7 +90,17 @@ describe('perfettoTrace', () => {
       'decode, micro-batch 2',
       'prefill',
     ]);
-    const slices = traceEvents.filter(({ ph }) => ph === 'X');
+    const isPhase = ({ cat }: { cat?: string }) => cat === 'phase';
+    const slices = traceEvents.filter((event) => event.ph === 'X' && !isPhase(event));
+    for (const { ts, dur, tid } of traceEvents.filter(isPhase)) {
+      const around = slices.filter(
+        (slice) => slice.tid === tid && slice.ts! <= ts! && slice.ts! + slice.dur! >= ts! + dur!,
+      );
+      expect(around).toHaveLength(1);
+    }
+    expect(traceEvents.filter(isPhase)).toHaveLength(
+      stats.timeline.reduce((sum, { phases }) => sum + phases.length, 0),
+    );
     const spans = stats.timeline.reduce((sum, step) => sum + Math.max(1, step.microBatches.length), 0);
     expect(slices).toHaveLength(spans);
     expect(

@@ -5,7 +5,7 @@ import { askEngines, type EngineReport, type EngineSource } from '../metrics/eng
 import type { GatewayEvent, GatewayObserver } from '../observer.js';
 import { EventFeed } from './event-feed.js';
 import { LiveStats } from './live-stats.js';
-import type { HelloEvent, SpanView } from './protocol.js';
+import type { HelloEvent, SpanView, StepPhasesView, StepsEvent } from './protocol.js';
 import { expertsEvent, StepFeed } from './views.js';
 
 /** What the page shows of the server. */
@@ -46,6 +46,8 @@ export class Dashboard implements GatewayObserver {
   readonly #startedAtSeconds: number;
   #engines: readonly EngineReport[] = [];
   #spans: SpanView[] = [];
+  /** The newest of each stage. */
+  readonly #phases = new Map<string, StepPhasesView>();
   #ticks = 0;
   #timer: NodeJS.Timeout | undefined;
   #isTicking = false;
@@ -92,9 +94,10 @@ export class Dashboard implements GatewayObserver {
       this.#engines = await askEngines(this.#options.engines ?? []);
       const problem = this.#options.health?.().detail ?? null;
       this.#feed.send('live', { ...this.#live.tick(this.#engines), problem });
-      const spans = this.#steps.next(this.#engines);
-      this.#spans = [...this.#spans, ...spans].slice(-keptSpans);
-      if (spans.length > 0) this.#feed.send('steps', { spans });
+      const steps = this.#steps.next(this.#engines);
+      this.#spans = [...this.#spans, ...steps.spans].slice(-keptSpans);
+      for (const step of steps.phases) this.#phases.set(step.stage, step);
+      if (steps.spans.length > 0) this.#feed.send('steps', steps);
       if (this.#ticks++ % expertsEvery === 0 && this.#engines.length > 0 && this.viewers > 0) {
         this.#feed.send('experts', expertsEvent(this.#engines, this.#options.clock));
       }
@@ -109,8 +112,12 @@ export class Dashboard implements GatewayObserver {
     return this.#feed.connect({
       hello,
       ...(this.#engines.length > 0 && { experts: expertsEvent(this.#engines, this.#options.clock) }),
-      ...(this.#spans.length > 0 && { steps: { spans: this.#spans } }),
+      ...(this.#spans.length > 0 && { steps: this.#past() }),
     });
+  }
+
+  #past(): StepsEvent {
+    return { spans: this.#spans, phases: [...this.#phases.values()] };
   }
 
   async #hello(): Promise<HelloEvent> {

@@ -135,9 +135,27 @@ export interface SpanView {
   readonly tokens: number;
 }
 
-/** Spans since the event before. */
+/** What a rank did for one layer of a step. */
+export interface PhaseView {
+  readonly phase: 'attention' | 'dispatch' | 'experts' | 'combine';
+  readonly layer: number;
+  readonly microBatch: number;
+  readonly startUs: number;
+  readonly endUs: number;
+}
+
+/** A step of a stage whose phases are known. */
+export interface StepPhasesView {
+  readonly stage: string;
+  readonly startUs: number;
+  readonly endUs: number;
+  readonly phases: readonly PhaseView[];
+}
+
+/** Spans since the event before, and the newest step of each stage in it that told its phases. */
 export interface StepsEvent {
   readonly spans: readonly SpanView[];
+  readonly phases: readonly StepPhasesView[];
 }
 
 /** The events of `/dashboard/events`, by name. */

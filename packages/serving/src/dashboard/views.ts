@@ -1,7 +1,14 @@
 import type { Clock } from '../clock.js';
 import type { StageExpertStats, StepRecord } from '../embedded/engine-stats.js';
 import type { EngineReport } from '../metrics/engine-source.js';
-import type { ExpertsEvent, MigrationView, SpanView, StageExpertsView } from './protocol.js';
+import type {
+  ExpertsEvent,
+  MigrationView,
+  SpanView,
+  StageExpertsView,
+  StepPhasesView,
+  StepsEvent,
+} from './protocol.js';
 
 /** Most steps in one event. */
 const maximumSteps = 200;
@@ -65,16 +72,27 @@ function migrationView(
 export class StepFeed {
   readonly #seen = new Map<string, number>();
 
-  /** Spans of the steps that ended since the call before. */
-  next(engines: readonly EngineReport[]): SpanView[] {
-    return engines.flatMap(({ model, stats }, index) => {
+  /** What ended since the call before. */
+  next(engines: readonly EngineReport[]): StepsEvent {
+    const spans: SpanView[] = [];
+    const phases = new Map<string, StepPhasesView>();
+    engines.forEach(({ model, stats }, index) => {
       const key = `${index} ${model}`;
+      const prefix = engines.length > 1 ? `${model} ` : '';
       const after = this.#seen.get(key) ?? -1;
       const fresh = (stats.timeline ?? []).filter(({ endUs }) => endUs > after).slice(-maximumSteps);
-      const last = fresh.reduce((highest, { endUs }) => Math.max(highest, endUs), after);
-      this.#seen.set(key, last);
-      return fresh.flatMap((step) => stepSpans(step, stagePrefix(engines, model)));
+      this.#seen.set(
+        key,
+        fresh.reduce((highest, { endUs }) => Math.max(highest, endUs), after),
+      );
+      for (const step of fresh) {
+        spans.push(...stepSpans(step, prefix));
+        const { startUs, endUs } = step;
+        const stage = `${prefix}${step.stage}`;
+        if (step.phases.length > 0) phases.set(stage, { stage, startUs, endUs, phases: step.phases });
+      }
     });
+    return { spans, phases: [...phases.values()] };
   }
 }
 

@@ -11,10 +11,13 @@ import type { Clock } from '../clock.js';
 import { batchBounds, CumulativeHistogram, tpotBounds, ttftBounds } from './cumulative-histogram.js';
 import type { AdmissionStats, EngineStats, SloTargets } from './engine-stats.js';
 import { SloWindow } from './slo-window.js';
-import { StepTimeline } from './step-timeline.js';
+import { StepTimeline, type StepTimes } from './step-timeline.js';
 
 const WINDOW_SECONDS = 60;
 const TIMELINE_STEPS = 512;
+/** Phases are taken of one step of a stage in so long, while the figures are read. */
+const PHASE_INTERVAL_US = 250_000;
+const READ_US = 3_000_000;
 
 /** What an {@link EngineMonitor} judges by. */
 export interface MonitorOptions {
@@ -85,6 +88,9 @@ export class EngineMonitor {
   #promptTokens = 0;
   #cachedTokens = 0;
   #newest: AdmissionDecision | undefined;
+  /** When the figures were read, and when a step of each stage was asked for its phases. */
+  #readUs = Number.NEGATIVE_INFINITY;
+  readonly #phasesUs: number[] = [];
 
   constructor({ clock, scheduler, slo, admission }: MonitorOptions) {
     this.clock = clock;
@@ -166,9 +172,18 @@ export class EngineMonitor {
     });
   }
 
+  /** Whether the next step of a stage should tell its phases: now and then, as long as somebody looks. */
+  wantsPhases(stage: number, nowUs: number): boolean {
+    if (nowUs - this.#readUs > READ_US) return false;
+    if (nowUs - (this.#phasesUs[stage] ?? -PHASE_INTERVAL_US) < PHASE_INTERVAL_US) return false;
+    this.#phasesUs[stage] = nowUs;
+    return true;
+  }
+
   /** A step, or a hand-over, is done. */
-  step(plan: StepPlan, stage: string, startUs: number, endUs: number): void {
-    this.#timeline.add(plan, stage, startUs, endUs);
+  step(plan: StepPlan, stage: string, times: StepTimes): void {
+    const { startUs, endUs } = times;
+    this.#timeline.add(plan, stage, times);
     if (plan.kind === 'transfer') return;
     if (plan.decodeSequences > 0) this.decodeBatch.observe(plan.decodeSequences);
     this.#controller.observeStep(plan, endUs - startUs);
@@ -176,6 +191,7 @@ export class EngineMonitor {
 
   figures(): Figures {
     const atUs = this.clock.nowUs();
+    this.#readUs = atUs;
     const { generatedTokensPerSecond, promptTokensPerSecond, ...slo } = this.#window.snapshot(atUs);
     return {
       atUs,

@@ -1,4 +1,5 @@
 import type { HistogramSnapshot } from '../backend.js';
+import type { StepPhase } from './step-phases.js';
 
 /** What latency a request is promised, in seconds; what is left out is not promised. */
 export interface SloTargets {
@@ -97,6 +98,8 @@ export interface StepRecord {
   readonly fusedSteps: number;
   /** Sequences and tokens of each micro-batch; one entry when the step was not split. */
   readonly microBatches: readonly { readonly sequences: number; readonly tokens: number }[];
+  /** What the stage's first rank did when; of a few steps a second, while these figures are read, and else empty. */
+  readonly phases: readonly StepPhase[];
 }
 
 /** Everything that the embedded engine reports about itself, as plain data. Counters only grow. */

@@ -170,7 +170,8 @@ export class Engine {
       const plan = this.#scheduler.schedule(startUs);
       if (plan === undefined) return;
       if (plan.kind === 'compute') this.#tell(plan);
-      this.#ranks.run(plan).then(
+      const isTraced = plan.kind === 'compute' && this.#monitor.wantsPhases(plan.stage, startUs);
+      this.#ranks.run(plan, undefined, isTraced).then(
         (outcomes) => this.#settle(() => this.#complete(plan, outcomes, startUs)),
         (error) => this.#settle(() => this.#stepFailed(plan, error)),
       );
@@ -196,7 +197,7 @@ export class Engine {
 
   #complete(plan: StepPlan, outcomes: RankOutcomes, startUs: number): void {
     const stage = this.#ranks.names[plan.stage] ?? String(plan.stage);
-    this.#monitor.step(plan, stage, startUs, this.#clock.nowUs());
+    this.#monitor.step(plan, stage, { startUs, endUs: this.#clock.nowUs(), phases: outcomes.phases });
     if (plan.kind === 'compute') this.#stepped(plan, outcomes);
     else this.#scheduler.complete(plan.stepId, outcomes, this.#clock.nowUs());
   }

@@ -13,3 +13,4 @@ export type { StageExperts, StageRebalance } from './expert-balancer.js';
 export type { EmbeddedBackend, EmbeddedOptions } from './options.js';
 export type { RankExpertLoad } from './protocol.js';
 export type { LoadProgress } from './stage-worker.js';
+export type { PhaseName, StepPhase } from './step-phases.js';

@@ -88,7 +88,7 @@ export class ProcessGroup implements StageChannel {
         for (const outbox of this.#outboxes) outbox.push({ type: 'buffer' });
         break;
       case 'step':
-        this.#step(message.buffer);
+        this.#step(message.buffer, message.isTraced);
         break;
       case 'load':
       case 'stage-experts':
@@ -131,16 +131,22 @@ export class ProcessGroup implements StageChannel {
   }
 
   /** Runs after the call that posted it, and after the step before it. What comes later belongs to a later step. */
-  #step(buffer: number): void {
+  #step(buffer: number, isTraced = false): void {
     const bytes = new Uint8Array(this.#buffers[buffer]!.shared).slice();
     const deliver = this.#collect({ type: 'step', buffer, bytes });
     this.#then(() => {
       deliver();
-      const own = this.#answers.step(() => this.#rank.receive({ type: 'step', buffer }));
+      const own = this.#answers.step(() => this.#rank.receive({ type: 'step', buffer, isTraced }));
       if (own.type === 'failed') throw decodeError(own.error);
+      const { phases } = own;
       const logprobs = [...(own.logprobs ?? [])];
       this.#receive((process, answer) => this.#take(buffer, process, answer!, logprobs));
-      this.#onMessage({ type: 'stepped', buffer, ...(logprobs.length > 0 && { logprobs }) });
+      this.#onMessage({
+        type: 'stepped',
+        buffer,
+        ...(logprobs.length > 0 && { logprobs }),
+        ...(phases && { phases }),
+      });
     });
   }
 

@@ -11,11 +11,12 @@ import type { Prompt } from '../backend.js';
 import type { ServingErrorOptions } from '../errors.js';
 import type { PromptLimits } from './prompt.js';
 import type { StepBufferShape } from './step-buffer.js';
+import type { StepPhase } from './step-phases.js';
 
 /** Options of a runtime that survive a message. */
 export type RuntimeOptions = Omit<
   ModelRuntimeOptions,
-  'parallel' | 'emulate' | 'onExpertLoad' | 'onProgress' | 'signal'
+  'parallel' | 'emulate' | 'trace' | 'onExpertLoad' | 'onProgress' | 'signal'
 >;
 
 /** What a rank is started with. */
@@ -86,7 +87,8 @@ export type ToWorker =
   | { type: 'release'; id: number }
   /** Makes a step buffer known under the next number. */
   | { type: 'buffer'; shared: SharedArrayBuffer }
-  | { type: 'step'; buffer: number }
+  /** `isTraced`: the answer says what the rank did when. */
+  | { type: 'step'; buffer: number; isTraced?: boolean }
   /** Sends blocks over a link, to be imported under `transfer`. */
   | { type: 'export'; link: number; transfer: number; blocks: Int32Array }
   /** Imports what a link brings under `transfer` into the blocks of these sequences of a step buffer. */
@@ -111,7 +113,8 @@ export interface PlacedLogprobs extends TokenLogprobs {
 export type FromWorker =
   | { type: 'progress'; loadedBytes: number; totalBytes: number }
   | { type: 'ready'; weightBytes: number; blockBytes: number }
-  | { type: 'stepped'; buffer: number; logprobs?: PlacedLogprobs[] }
+  /** Times of phases count from the end of the step. */
+  | { type: 'stepped'; buffer: number; logprobs?: PlacedLogprobs[]; phases?: StepPhase[] }
   | { type: 'imported'; buffer: number; bytes: number }
   | { type: 'load'; load: RankExpertLoad }
   | { type: 'experts-staged' }

@@ -4,11 +4,14 @@ import { ServingError } from '../errors.js';
 import type { FromWorker, PlacedLogprobs, ToWorker } from './protocol.js';
 import { type PendingStep, StagePort } from './stage-port.js';
 import type { StageChannel } from './stage-worker.js';
+import type { StepPhase } from './step-phases.js';
 
 /** What a step on the ranks brought; the arrays belong to the caller. */
 export interface RankOutcomes extends StepOutcomes {
   /** Log-probabilities that requests of a compute step asked for. */
   readonly logprobs: readonly PlacedLogprobs[] | undefined;
+  /** What the first rank did when, counted from the end of the step, where that was asked for. */
+  readonly phases: readonly StepPhase[] | undefined;
   /** Bytes that a transfer moved; 0 for a compute step. */
   readonly movedBytes: number;
 }
@@ -89,13 +92,14 @@ export class RankStepEngine implements StepEngine {
    *
    * @param signal - keeps the step from being posted; one that was posted runs to its end, since the rank writes into
    * its blocks until then.
+   * @param isTraced - asks for its phases.
    * @throws ServingError `serving/engine-failed` when the step failed or a rank is lost; AbortedError.
    */
-  run(plan: StepPlan, signal?: AbortSignal): Promise<RankOutcomes> {
+  run(plan: StepPlan, signal?: AbortSignal, isTraced = false): Promise<RankOutcomes> {
     return new Promise((resolve, reject) => {
       if (this.#lost !== undefined) reject(this.#lost);
       else if (signal?.aborted) reject(new AbortedError('the step', signal.reason));
-      else this.#guard(() => this.#post({ plan, resolve, reject }));
+      else this.#guard(() => this.#post({ plan, resolve, reject }, isTraced));
     });
   }
 
@@ -105,13 +109,13 @@ export class RankStepEngine implements StepEngine {
     await Promise.all(this.#stages.map((stage) => stage.channel.close()));
   }
 
-  #post(pending: PendingStep): void {
+  #post(pending: PendingStep, isTraced: boolean): void {
     const { plan } = pending;
     const target = this.#stages[plan.stage]!;
     const buffer = target.begin(pending);
     this.#watch(plan.stage, buffer);
     if (plan.kind === 'compute') {
-      target.channel.post({ type: 'step', buffer });
+      target.channel.post({ type: 'step', buffer, ...(isTraced && { isTraced }) });
       return;
     }
     this.#transfer(plan, buffer);
@@ -147,12 +151,14 @@ export class RankStepEngine implements StepEngine {
     if (message.type === 'stepped') {
       this.#steps[stage] = this.#steps[stage]! + 1;
       const { pending, step } = this.#end(port, message.buffer);
-      pending.resolve({ ...step.outcomes(), logprobs: message.logprobs, movedBytes: 0 });
+      const { logprobs, phases } = message;
+      pending.resolve({ ...step.outcomes(), logprobs, phases, movedBytes: 0 });
     } else if (message.type === 'imported') {
       const { pending, step } = this.#end(port, message.buffer);
       this.#handovers += pending.plan.sequences;
       this.#handoverBytes += message.bytes;
-      pending.resolve({ ...step.outcomes(), logprobs: undefined, movedBytes: message.bytes });
+      const none = { logprobs: undefined, phases: undefined };
+      pending.resolve({ ...step.outcomes(), ...none, movedBytes: message.bytes });
     } else if (message.type === 'failed') {
       const error = engineFailed(decodeError(message.error));
       if (message.buffer < 0) this.#lose(error, stage);

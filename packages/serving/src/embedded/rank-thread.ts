@@ -1,7 +1,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { Communicator } from '@moestack/collectives';
 import { attachWorkerCommunicator } from '@moestack/collectives/worker';
-import { type ModelRuntime, openRuntime } from '@moestack/model';
+import { type ModelRuntime, openRuntime, StageTrace } from '@moestack/model';
 import type { Plan } from '@moestack/placement';
 import { encodeError } from '@moestack/schemas/errors';
 import { BlockLink } from './block-link.js';
@@ -9,6 +9,7 @@ import { ExpertLoad } from './expert-load.js';
 import type { FromWorker, GroupSetup, RankExpertLoad, RankSetup, ToWorker } from './protocol.js';
 import { StageRunner } from './stage-runner.js';
 import { StepBuffer, type StepBufferShape } from './step-buffer.js';
+import { phasesOf } from './step-phases.js';
 
 /** Loads a model and runs the steps it is sent. */
 export async function runRank(setup: RankSetup, port: MessagePort): Promise<void> {
@@ -38,6 +39,8 @@ export async function openRank(
   post: (message: FromWorker) => void,
 ): Promise<{ rank: Rank; runtime: ModelRuntime }> {
   const load = new ExpertLoad();
+  const trace = new StageTrace();
+  trace.enabled = false;
   const runtime = await openRuntime(setup.directory, {
     ...setup.runtime,
     ...(place !== undefined && {
@@ -48,11 +51,12 @@ export async function openRank(
         tensor: place.tensor,
       },
     }),
+    trace,
     onExpertLoad: (row, counts) => load.add(row, counts),
     onProgress: (progress) => post({ type: 'progress', ...progress }),
   });
   const runner = new StageRunner(runtime, setup.eosIds, { isShared: place !== undefined });
-  return { rank: new Rank(runtime, setup.stepShape, runner, load, post), runtime };
+  return { rank: new Rank(runtime, setup.stepShape, { runner, load, trace }, post), runtime };
 }
 
 /** Runs the messages that a rank gets, in their order. */
@@ -64,19 +68,20 @@ export class Rank {
   readonly #buffers: StepBuffer[] = [];
   readonly #links = new Map<number, BlockLink>();
   readonly #load: ExpertLoad;
+  readonly #trace: StageTrace;
 
   constructor(
     runtime: ModelRuntime,
     stepShape: StepBufferShape,
-    runner: StageRunner,
-    load: ExpertLoad,
+    parts: { readonly runner: StageRunner; readonly load: ExpertLoad; readonly trace: StageTrace },
     post: (message: FromWorker) => void,
   ) {
     this.#runtime = runtime;
     this.#stepShape = stepShape;
     this.#post = post;
-    this.#runner = runner;
-    this.#load = load;
+    this.#runner = parts.runner;
+    this.#load = parts.load;
+    this.#trace = parts.trace;
   }
 
   receive(message: ToWorker): void {
@@ -101,7 +106,7 @@ export class Rank {
         this.#buffers.push(new StepBuffer(message.shared, this.#stepShape));
         break;
       case 'step':
-        this.#step(message.buffer);
+        this.#step(message.buffer, message.isTraced === true);
         break;
       case 'link':
         this.#links.set(message.link, new BlockLink(this.#runtime, message.port));
@@ -124,9 +129,13 @@ export class Rank {
     }
   }
 
-  #step(buffer: number): void {
+  #step(buffer: number, isTraced: boolean): void {
+    const trace = this.#trace;
+    trace.enabled = isTraced;
     const logprobs = this.#runner.run(this.#buffers[buffer]!);
-    this.#post({ type: 'stepped', buffer, ...(logprobs && { logprobs }) });
+    const phases = isTraced ? phasesOf(trace.records, performance.now() * 1000) : undefined;
+    trace.clear();
+    this.#post({ type: 'stepped', buffer, ...(logprobs && { logprobs }), ...(phases && { phases }) });
   }
 
   #stage(row: number, plan: Plan): void {

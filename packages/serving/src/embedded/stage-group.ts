@@ -5,6 +5,7 @@ import type { ServingError } from '../errors.js';
 import type { FromWorker, PlacedLogprobs, RankSetup, ToWorker } from './protocol.js';
 import { type LoadProgress, type StageChannel, StageWorker } from './stage-worker.js';
 import type { StepBufferShape } from './step-buffer.js';
+import type { StepPhase } from './step-phases.js';
 
 /** What a {@link StageGroup} starts from. */
 export interface StageGroupOptions {
@@ -25,6 +26,8 @@ export interface StageGroupOptions {
 interface Expected {
   left: number;
   logprobs: PlacedLogprobs[];
+  /** Of the first thread. */
+  phases: StepPhase[] | undefined;
   bytes: number;
 }
 
@@ -130,7 +133,8 @@ export class StageGroup implements StageChannel {
 
   #expect(buffer: number, count: number): void {
     const expected = this.#expected.get(buffer);
-    if (expected === undefined) this.#expected.set(buffer, { left: count, logprobs: [], bytes: 0 });
+    if (expected === undefined)
+      this.#expected.set(buffer, { left: count, logprobs: [], phases: undefined, bytes: 0 });
     else expected.left += count;
   }
 
@@ -160,12 +164,22 @@ export class StageGroup implements StageChannel {
     if (expected === undefined) return;
     // Threads that share heads all have the logits of their sequences: one speaks for them.
     const speaks = rank % this.copies === 0;
-    if (message.type === 'stepped') expected.logprobs.push(...((speaks && message.logprobs) || []));
-    else expected.bytes += message.bytes;
+    if (message.type === 'stepped') {
+      expected.logprobs.push(...((speaks && message.logprobs) || []));
+      if (rank === 0) expected.phases = message.phases;
+    } else {
+      expected.bytes += message.bytes;
+    }
     if (--expected.left > 0) return;
     this.#expected.delete(buffer);
-    const { logprobs, bytes } = expected;
+    const { logprobs, phases, bytes } = expected;
     if (message.type === 'imported') this.#onMessage({ type: 'imported', buffer, bytes });
-    else this.#onMessage({ type: 'stepped', buffer, ...(logprobs.length > 0 && { logprobs }) });
+    else
+      this.#onMessage({
+        type: 'stepped',
+        buffer,
+        ...(logprobs.length > 0 && { logprobs }),
+        ...(phases && { phases }),
+      });
   }
 }

@@ -1,5 +1,16 @@
 import type { StepPlan } from '@moestack/scheduler';
 import type { StepRecord } from './engine-stats.js';
+import type { StepPhase } from './step-phases.js';
+
+/** When a step ran. */
+export interface StepTimes {
+  readonly startUs: number;
+  readonly endUs: number;
+  /** What a rank did when, counted from the end of the step. */
+  readonly phases: readonly StepPhase[] | undefined;
+}
+
+const NO_PHASES: readonly StepPhase[] = [];
 
 interface MutableRecord {
   stepId: number;
@@ -12,6 +23,7 @@ interface MutableRecord {
   decodeSequences: number;
   fusedSteps: number;
   microBatches: { sequences: number; tokens: number }[];
+  phases: readonly StepPhase[];
 }
 
 /** The last steps, in records that are used again. */
@@ -24,7 +36,7 @@ export class StepTimeline {
     this.#capacity = capacity;
   }
 
-  add(plan: StepPlan, stage: string, startUs: number, endUs: number): void {
+  add(plan: StepPlan, stage: string, { startUs, endUs, phases }: StepTimes): void {
     const record = this.#take();
     record.stepId = plan.stepId;
     record.stage = stage;
@@ -35,6 +47,7 @@ export class StepTimeline {
     record.prefillTokens = plan.prefillTokens;
     record.decodeSequences = plan.decodeSequences;
     record.fusedSteps = plan.fusedSteps;
+    record.phases = phases === undefined ? NO_PHASES : placed(phases, startUs, endUs);
     const [first, second] = record.microBatches as [MicroBatch, MicroBatch];
     first.sequences = 0;
     first.tokens = 0;
@@ -74,6 +87,7 @@ export class StepTimeline {
           { sequences: 0, tokens: 0 },
           { sequences: 0, tokens: 0 },
         ],
+        phases: NO_PHASES,
       };
       this.#records.push(record);
       return record;
@@ -85,3 +99,9 @@ export class StepTimeline {
 }
 
 type MicroBatch = MutableRecord['microBatches'][number];
+
+/** Phases on the clock of the step, and within it: their clock is that of another thread. */
+function placed(phases: readonly StepPhase[], startUs: number, endUs: number): StepPhase[] {
+  const within = (us: number) => Math.min(endUs, Math.max(startUs, Math.round(endUs + us)));
+  return phases.map((one) => ({ ...one, startUs: within(one.startUs), endUs: within(one.endUs) }));
+}

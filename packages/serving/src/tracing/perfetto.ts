@@ -74,6 +74,14 @@ function engineEvents(timeline: readonly StepRecord[], pid: number): TraceEvent[
       });
     }
     if (step.kind !== 'compute') continue;
+    for (const { phase, layer, microBatch, startUs, endUs } of step.phases) {
+      // Within the slice of their step, or of its micro-batch.
+      const title =
+        step.microBatches.length > 1 ? `${step.stage}, micro-batch ${microBatch + 1}` : step.stage;
+      const dur = endUs - startUs;
+      const args = { layer, microBatch };
+      events.push({ ph: 'X', name: phase, cat: 'phase', pid, tid: track(title), ts: startUs, dur, args });
+    }
     const args = { prefillTokens: step.prefillTokens, decodeSequences: step.decodeSequences };
     events.push({ ph: 'C', name: `${step.stage} batch`, pid, tid: 0, ts: step.startUs, args });
   }

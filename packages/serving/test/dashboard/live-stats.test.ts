@@ -186,11 +186,20 @@ describe('views', () => {
   it('hands each step on once', () => {
     const feed = new StepFeed();
     const at = (seconds: number) => [{ model: 'm', stats: sampleStats(seconds) }];
-    const first = feed.next(at(10));
+    const { spans: first, phases } = feed.next(at(10));
     expect(first.length).toBeGreaterThan(0);
-    expect(feed.next(at(10))).toEqual([]);
+    // The newest step of the stage that told them.
+    expect(phases.map(({ stage }) => stage)).toEqual(['decode']);
+    expect(phases[0]!.endUs).toBe(
+      Math.max(
+        ...first
+          .filter(({ stage, kind }) => stage === 'decode' && kind === 'decode')
+          .map(({ endUs }) => endUs),
+      ),
+    );
+    expect(feed.next(at(10))).toEqual({ spans: [], phases: [] });
     const last = Math.max(...first.map(({ endUs }) => endUs));
-    const later = feed.next(at(11));
+    const { spans: later } = feed.next(at(11));
     expect(later.length).toBeGreaterThan(0);
     expect(later.every(({ endUs }) => endUs > last)).toBe(true);
   });

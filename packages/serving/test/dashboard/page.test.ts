@@ -94,6 +94,9 @@ describe.skipIf(skips)(
       await expect.poll(curve).not.toBe(before);
       expect(await page.locator('#requests-rows tr').count()).toBe(12);
       expect(await page.locator('#timeline .span').count()).toBeGreaterThan(20);
+      expect(await page.locator('#phases').getByRole('img').getAttribute('aria-label')).toMatch(
+        /^A step of decode, .*Attention \d+ %, Dispatch/,
+      );
       expect(await text(page, '#migration')).toContain('23 experts in 5 layers');
       expect(complaints).toEqual([]);
     });

@@ -6,6 +6,18 @@ function histogram(count: number, mean: number) {
   return { bounds, counts: bounds.map((bound) => (bound >= mean ? count : 0)), sum: count * mean, count };
 }
 
+/** Two micro-batches of two layers in 7 ms. */
+function phasesFrom(startUs: number): StepRecord['phases'] {
+  const order = ['attention', 'dispatch', 'experts', 'combine'] as const;
+  return Array.from({ length: 16 }, (_, i) => ({
+    phase: order[(i >> 1) % 4]!,
+    layer: i >> 3,
+    microBatch: i % 2,
+    startUs: startUs + i * 400,
+    endUs: startUs + i * 400 + 380,
+  }));
+}
+
 /** A step of 12 ms, with the hand-over and the decode steps that come with it. */
 function stepsOf(index: number): StepRecord[] {
   const startUs = index * 16_000;
@@ -13,7 +25,7 @@ function stepsOf(index: number): StepRecord[] {
     { sequences: Math.ceil(sequences / 2), tokens: Math.ceil(tokens / 2) },
     { sequences: Math.floor(sequences / 2), tokens: Math.floor(tokens / 2) },
   ];
-  const common = { fusedSteps: 1, stepId: index * 4 };
+  const common = { fusedSteps: 1, stepId: index * 4, phases: [] };
   const decode = 12 + (index % 7);
   const steps: StepRecord[] = [0, 1].map((half) => ({
     ...common,
@@ -22,6 +34,7 @@ function stepsOf(index: number): StepRecord[] {
     kind: 'compute',
     startUs: startUs + half * 8000,
     endUs: startUs + half * 8000 + 7000,
+    phases: phasesFrom(startUs + half * 8000),
     sequences: decode,
     prefillTokens: 0,
     decodeSequences: decode,

@@ -5,6 +5,7 @@ import { authorization, type ConnectionState, followEvents } from './event-strea
 import { compact, duration, milliseconds, percent } from './format.js';
 import { ExpertPanel } from './heatmap.js';
 import { type ChartPoint, drawSpark, LineChart } from './line-chart.js';
+import { PhaseBars } from './phase-bars.js';
 import { followTheme } from './theme.js';
 import { Timeline } from './timeline.js';
 
@@ -14,6 +15,7 @@ const sparkSamples = 90;
 class Dashboard {
   readonly #experts = new ExpertPanel();
   readonly #timeline = new Timeline();
+  readonly #phases = new PhaseBars();
   readonly #charts: readonly {
     chart: LineChart;
     values: (sample: Sample) => readonly (number | null)[];
@@ -87,7 +89,12 @@ class Dashboard {
     else if (name === 'live') this.#takeLive(data as LiveEvent);
     else if (this.#isPaused) return;
     else if (name === 'experts') this.#experts.update(data as DashboardEvents['experts'], this.#nowSeconds());
-    else if (name === 'steps') this.#timeline.update((data as DashboardEvents['steps']).spans);
+    else if (name === 'steps') this.#takeSteps(data as DashboardEvents['steps']);
+  }
+
+  #takeSteps({ spans, phases }: DashboardEvents['steps']): void {
+    this.#timeline.update(spans);
+    this.#phases.update(phases);
   }
 
   #nowSeconds(): number {

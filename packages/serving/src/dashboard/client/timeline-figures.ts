@@ -1,4 +1,4 @@
-import type { SpanView } from '../protocol.js';
+import type { PhaseView, SpanView, StepPhasesView } from '../protocol.js';
 
 /** A row of the timeline. */
 export interface Lane {
@@ -53,6 +53,19 @@ export function laneFigures(lanes: readonly Lane[], fromUs: number, toUs: number
       overlapped: busyUs === 0 ? 0 : common(own, others) / busyUs,
     };
   });
+}
+
+/** What part of a step each of its phases took; of a step of two micro-batches, of what both did. */
+export function phaseShares({ startUs, endUs, phases }: StepPhasesView): [PhaseView['phase'], number][] {
+  const sums = new Map<PhaseView['phase'], number>([
+    ['attention', 0],
+    ['dispatch', 0],
+    ['experts', 0],
+    ['combine', 0],
+  ]);
+  for (const one of phases) sums.set(one.phase, sums.get(one.phase)! + one.endUs - one.startUs);
+  const length = Math.max(1, endUs - startUs);
+  return [...sums].map(([phase, us]) => [phase, us / length]);
 }
 
 type Interval = readonly [startUs: number, endUs: number];

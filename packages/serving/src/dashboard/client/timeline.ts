@@ -1,6 +1,7 @@
 import type { SpanView } from '../protocol.js';
-import { byId, element, fillRows, setAttribute, setText, svg } from './dom.js';
+import { byId, fillRows, setAttribute, setText, svg } from './dom.js';
 import { milliseconds, percent } from './format.js';
+import { swatch } from './swatch.js';
 import { type Lane, laneFigures, lanesOf } from './timeline-figures.js';
 
 const laneHeight = 26;
@@ -129,14 +130,6 @@ export class Timeline {
     const host = byId('steps-legend');
     if (host.dataset['kinds'] === names.join()) return;
     host.dataset['kinds'] = names.join();
-    host.replaceChildren(
-      ...names.map((kind) => {
-        const item = element('li');
-        const swatch = svg('svg', { 'aria-hidden': 'true' });
-        swatch.append(svg('rect', { class: `k-${kind}`, width: 12, height: 10, rx: 2 }));
-        item.append(swatch, kinds[kind]);
-        return item;
-      }),
-    );
+    host.replaceChildren(...names.map((kind) => swatch(`k-${kind}`, kinds[kind])));
   }
 }
