@@ -107,7 +107,7 @@ async function tellBackend(
   if (config.type !== 'embedded') {
     const servers =
       config.type === 'openai'
-        ? `${config.workers.length} servers`
+        ? `${config.workers.length} ${config.workers.length === 1 ? 'server' : 'servers'}`
         : `${config.prefill.length} prefill and ${config.decode.length} decode servers`;
     const { name, type, models } = config;
     reporter.result({ event: 'pool', name, type, servers, ...(models !== undefined && { models }) }, [
