@@ -51,6 +51,13 @@ function inlineDiagrams(html) {
   );
 }
 
+/** Lets screen readers find the content, and the keyboard scroll wide tables. */
+function openToAll(html) {
+  return html
+    .replace('<div class="col-content">', '<div class="col-content" role="main">')
+    .replaceAll('<table>', '<table tabindex="0">');
+}
+
 /** @param {Application} app */
 export function load(app) {
   app.converter.on(Converter.EVENT_CREATE_DOCUMENT, (_context, document) => {
@@ -60,6 +67,6 @@ export function load(app) {
   });
   app.on(Application.EVENT_PROJECT_REVIVE, adoptReadmes);
   app.renderer.on(PageEvent.END, (page) => {
-    page.contents = inlineDiagrams(page.contents);
+    page.contents = openToAll(inlineDiagrams(page.contents));
   });
 }

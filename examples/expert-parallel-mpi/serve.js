@@ -11,6 +11,8 @@ const { values } = parseArgs({
     name: { type: 'string', default: 'moe' },
     port: { type: 'string', default: '8000' },
     payload: { type: 'string', default: 'f32' },
+    tensor: { type: 'string', default: '1' },
+    'rebalance-seconds': { type: 'string', default: '0' },
   },
 });
 
@@ -20,6 +22,13 @@ const options = {
   name: values.name,
   payload: values.payload,
   communicator,
+  decodeTensor: Number(values.tensor),
+};
+const period = Number(values['rebalance-seconds']);
+const rebalance = {
+  periodSeconds: period,
+  minIntervalSeconds: period,
+  recorder: { bucketSeconds: Math.min(60, period / 5) },
 };
 // The job ends as a whole, when rank 0 says so: it has requests to finish first.
 const terminated = new Promise((resolve) => {
@@ -30,6 +39,11 @@ const processes = await communicator.gather(Int32Array.of(process.pid));
 if (communicator.rank === 0) {
   const backend = await createEmbeddedBackend({
     ...options,
+    ...(period > 0 && { rebalance }),
+    onRebalance: ({ movedExperts, imbalanceBefore, imbalanceAfter }) =>
+      console.log(
+        `${movedExperts} experts moved: imbalance ${imbalanceBefore.toFixed(2)}, now ${imbalanceAfter.toFixed(2)}`,
+      ),
     onRestart: ({ error }) => {
       console.error(error);
       process.exit(1);

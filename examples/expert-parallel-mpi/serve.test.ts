@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { createEmbeddedBackend } from '@moestack/serving/embedded';
 import { tinyMoe } from '@moestack/tiny-moe';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 
 const program = fileURLToPath(new URL('serve.js', import.meta.url));
 const launchers = ['mpirun.openmpi', 'mpiexec.mpich'].filter(
@@ -12,10 +12,12 @@ const launchers = ['mpirun.openmpi', 'mpiexec.mpich'].filter(
 const isRequired = (process.env['MOESTACK_REQUIRE'] ?? '').split(',').includes('mpi');
 const RANKS = 4;
 const subjects = ['people', 'King', 'ship', 'house', 'war', 'law', 'river', 'church', 'child', 'city'];
+let expected: string[];
 /** More than one message holds, and long enough for several steps. */
 const prompts = Array.from({ length: 40 }, (_, i) =>
   `In those days the ${subjects[i % subjects.length]} of number ${i} `.repeat(1 + (i % 3)),
 );
+const few = prompts.slice(0, 8);
 
 let job: ChildProcess | undefined;
 afterEach(() => {
@@ -23,9 +25,18 @@ afterEach(() => {
   job = undefined;
 });
 
-async function start(command: string): Promise<{ child: ChildProcess; url: string; pids: number[] }> {
+interface Job {
+  readonly child: ChildProcess;
+  readonly url: string;
+  readonly pids: number[];
+  /** All that it has printed so far. */
+  readonly output: () => string;
+}
+
+async function start(command: string, options: readonly string[] = []): Promise<Job> {
   const extra = command.includes('openmpi') ? ['--oversubscribe', '--allow-run-as-root'] : [];
-  const child = spawn(command, [...extra, '-n', String(RANKS), process.execPath, program, '--port', '0'], {
+  const ranks = ['-n', String(RANKS), process.execPath, program, '--port', '0'];
+  const child = spawn(command, [...extra, ...ranks, ...options], {
     env: { ...process.env, NODE_OPTIONS: '' },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -41,7 +52,7 @@ async function start(command: string): Promise<{ child: ChildProcess; url: strin
     child.stderr.on('data', read);
     child.once('exit', () => reject(new Error(output)));
   });
-  return { child, url: found[2]!, pids: found[1]!.split(' ').map(Number) };
+  return { child, url: found[2]!, pids: found[1]!.split(' ').map(Number), output: () => output };
 }
 
 function isAlive(pid: number): boolean {
@@ -101,12 +112,15 @@ describe('the server over MPI', () => {
     return;
   }
 
+  beforeAll(async () => {
+    expected = await onThreads();
+  });
+
   it.each(launchers)(
     'answers over four processes of %s as over four threads, and ends on SIGTERM',
     async (command) => {
       const { child, url, pids } = await start(command);
       expect(pids).toHaveLength(RANKS);
-      const expected = await onThreads();
       expect(await Promise.all(prompts.map((prompt) => complete(url, prompt)))).toEqual(expected);
       expect((await fetch(`${url}/health`)).status).toBe(200);
       child.kill('SIGTERM');
@@ -116,6 +130,35 @@ describe('the server over MPI', () => {
       expect(pids.filter(isAlive)).toEqual([]);
     },
   );
+
+  it.each([
+    { what: 'ranks that share heads', options: ['--tensor', '2'] },
+    { what: 'moving experts', options: ['--rebalance-seconds', '0.2'], moves: / experts moved/ },
+    { what: 'both', options: ['--tensor', '2', '--rebalance-seconds', '0.2'], moves: / experts moved/ },
+  ])('answers the same with $what', async ({ options, moves }) => {
+    const { child, url, output } = await start(launchers[0]!, options);
+    for (let round = 0; round < 50; round++) {
+      const answers = await Promise.all(few.map((prompt) => complete(url, prompt)));
+      expect(answers).toEqual(expected.slice(0, few.length));
+      if (moves === undefined || (round > 0 && moves.test(output()))) break;
+    }
+    if (moves !== undefined) expect(output()).toMatch(moves);
+    child.kill('SIGTERM');
+    await once(child, 'exit');
+  });
+
+  it.each(launchers)('ends within seconds when a process of %s dies', async (command) => {
+    const { child, url, pids } = await start(command);
+    const exited = once(child, 'exit');
+    const answers = Promise.allSettled(prompts.map((prompt) => complete(url, prompt)));
+    process.kill(pids[2]!, 'SIGKILL');
+    const [code] = (await exited) as [number | null];
+    expect(code).not.toBe(0);
+    for (let i = 0; i < 50 && pids.some(isAlive); i++)
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(pids.filter(isAlive)).toEqual([]);
+    await answers;
+  });
 
   it.each(launchers)('ends every process of %s with code 0 when they are told to', async (command) => {
     const { child, url, pids } = await start(command);

@@ -1,3 +1,4 @@
+import { generator } from '@moestack/fixtures';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { decode, decodeTable } from './decode.js';
@@ -15,17 +16,6 @@ const anyFloat32 = fc
   .integer({ min: 0, max: 2 ** 32 - 1 })
   .map((word) => new Float32Array(Uint32Array.of(word).buffer)[0]!);
 const finite = anyFloat32.filter(Number.isFinite);
-
-/** mulberry32. */
-function generator(start: number): () => number {
-  let state = start;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 function codeOf(body: () => unknown): string {
   try {

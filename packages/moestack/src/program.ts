@@ -112,7 +112,7 @@ function createProgram(environment: CliEnvironment, reporter: Reporter, signal: 
     .option('--context <tokens>', "longest prompt plus answer (default: the model's)", integer(1, 16_777_216))
     .option(
       '--kv-blocks <n>',
-      'KV blocks of 16 tokens of the decode rank (default: within 1 GiB)',
+      'KV blocks of 16 tokens of the decode stage, shared out to its ranks (default: within 1 GiB)',
       integer(1, 1_048_576),
     )
     .addOption(

@@ -160,6 +160,7 @@ describe('moestack plan', () => {
     ['a model that is not there', ['--gpus', '8', '--model', '/nowhere'], 'cannot read'],
     ['a wrong burst', ['--gpus', '8', '--burst', 'often'], '4x30'],
     ['too few GPUs', ['--gpus', '8'], 'use at least 16 GPUs'],
+    ['a folder in a file', ['--gpus', '8', '--emit', 'package.json/x'], 'cannot write package.json/x'],
     ['an impossible time', ['--gpus', '32', '--tpot', '0.0001'], 'allow tpotSeconds of'],
   ])('says what is wrong and what would do: %s', async (_, args, message) => {
     const { code, stderr } = await run('plan', ...args);

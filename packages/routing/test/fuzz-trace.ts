@@ -6,7 +6,6 @@ import { type CapturedTrace, decodeRoutingTrace, encodeRoutingTrace } from '../s
 /** Feeds mutated trace files to the reader; throws if one ends in anything but a trace or a MoestackError. */
 export async function fuzz(seed: number, runs: number): Promise<FuzzResult> {
   const random = createRandom(seed);
-  const below = (limit: number) => Math.floor(random() * limit);
   const trace: CapturedTrace = {
     experts: 8,
     topK: 2,
@@ -16,7 +15,7 @@ export async function fuzz(seed: number, runs: number): Promise<FuzzResult> {
       step,
       layer: step % 2,
       tokens: 3,
-      indices: Int32Array.from({ length: 6 }, () => below(9) - 1),
+      indices: Int32Array.from({ length: 6 }, () => Math.floor(random() * 9) - 1),
       weights: Float32Array.from({ length: 6 }, random),
     })),
   };

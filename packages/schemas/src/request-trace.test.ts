@@ -75,6 +75,7 @@ describe('readRequestTrace', () => {
     ['TIMESTAMP,ContextTokens,GeneratedTokens\n1066-10-14 09:00:00,1,1', 'line 2: expected a time'],
     ['arrival_us,input_tokens,output_tokens\n1,2,3,4', 'line 2: expected 3 fields'],
     ['arrival_us,input_tokens\n1,2', 'line 1: expected a header'],
+    ['arrival_us,input_tokens,output_tokens\n1,many,3', 'for input_tokens, got many'],
     ['{"timestamp":0,"input_length":512,"output_length":1,"hash_ids":[1,2]}', 'at most 1 integers'],
     [`{"timestamp":0,"x":"${'y'.repeat(2 ** 20)}"}`, 'characters a line'],
   ])('refuses %#', (text, message) => {

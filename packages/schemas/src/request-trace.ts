@@ -108,17 +108,18 @@ function csvRequest(text: string, fields: Fields, reject: Reject): TraceRequest 
   const arrival = cells[fields.arrival]!;
   const arrivalUs = fields.isDated
     ? dateUs(arrival, reject)
-    : Math.round(time('arrival_us', number(arrival), MAX_TIME_US, reject));
+    : Math.round(time('arrival_us', cellValue(arrival), MAX_TIME_US, reject));
   return {
     arrivalUs,
-    inputTokens: tokens('input_tokens', number(cells[fields.input]!), 1, reject),
-    outputTokens: Math.max(1, tokens('output_tokens', number(cells[fields.output]!), 0, reject)),
+    inputTokens: tokens('input_tokens', cellValue(cells[fields.input]!), 1, reject),
+    outputTokens: Math.max(1, tokens('output_tokens', cellValue(cells[fields.output]!), 0, reject)),
   };
 }
 
-/** Blank text is no number, though `Number` makes it 0. */
-function number(text: string): number {
-  return text.trim() === '' ? Number.NaN : Number(text);
+/** The number in a cell, or its text where there is none; blank text is no number, though `Number` makes it 0. */
+function cellValue(text: string): number | string {
+  const value = text.trim() === '' ? Number.NaN : Number(text);
+  return Number.isNaN(value) ? text : value;
 }
 
 function time(name: string, value: unknown, most: number, reject: Reject): number {

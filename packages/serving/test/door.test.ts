@@ -1,5 +1,6 @@
 import { createGuardrail } from '@moestack/detect/guardrail';
 import { afterEach, describe, expect, it } from 'vitest';
+import { checkedStream } from '../src/guardrail/check-output.js';
 import {
   type AccessLogEntry,
   createGateway,
@@ -10,6 +11,7 @@ import {
   ServeConfig,
   ServingError,
 } from '../src/index.js';
+import type { BodyConsumer, BodySource } from '../src/upstream/leg.js';
 import { EchoBackend } from './echo-backend.js';
 import { frames, post } from './http.js';
 import { answerText } from './pools/engine-server.js';
@@ -41,6 +43,7 @@ describe('keys and limits', () => {
     const { running, server } = await pool({ keys });
     const refused = await running.post(path, chat('a'));
     expect(refused.status).toBe(401);
+    expect(refused.headers.get('www-authenticate')).toBe('Bearer');
     expect(await refused.json()).toMatchObject({
       error: { type: 'authentication_error', code: 'invalid_api_key' },
     });
@@ -144,6 +147,41 @@ describe('the guardrail of detect', () => {
       events.map((event) => (event.choices[0]!['delta'] as { content?: string }).content ?? '').join(''),
     ).toBe('Withheld.');
     expect((await post(gateway, path, chat('bcdefghi'))).status).toBe(400);
+  });
+});
+
+describe('a stream that is checked', () => {
+  it('asks for no more of what passes unchecked while its reader is behind', async () => {
+    let fed!: BodyConsumer;
+    let resumed = 0;
+    const source: BodySource = {
+      consume: (consumer) => {
+        fed = consumer;
+      },
+      resume: () => {
+        resumed += 1;
+      },
+      abort: () => undefined,
+    };
+    const checked = checkedStream(source, {
+      onlyAnnotates: false,
+      check: async (text) => ({ action: 'none', text }),
+    });
+    const sent: string[] = [];
+    checked.consume({
+      data: (chunk) => sent.push(Buffer.from(chunk).toString()) < 0,
+      end: () => undefined,
+      error: () => undefined,
+    });
+    const call = Buffer.from('data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":0}]}}]}\n\n');
+    fed.data(call);
+    await expect.poll(() => sent.length).toBe(1);
+    expect(fed.data(call)).toBe(false);
+    checked.resume();
+    expect(resumed).toBe(1);
+    await expect.poll(() => sent.length).toBe(2);
+    checked.resume();
+    expect(fed.data(call)).toBe(true);
   });
 });
 

@@ -31,7 +31,7 @@ class Refused extends Error {}
  * @throws Error when a client gets anything but JSON with a status, or a stream that ends in `[DONE]`.
  */
 export async function fuzz(seed: number, runs: number): Promise<FuzzResult> {
-  let answer = { type: 'application/json', body: Buffer.alloc(0) };
+  let answer: { type: string; body: Uint8Array } = { type: 'application/json', body: new Uint8Array(0) };
   const server = createServer((request, response) => {
     request.resume();
     response.setHeader('content-type', answer.type);

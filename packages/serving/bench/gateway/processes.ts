@@ -116,7 +116,7 @@ serve({ fetch: app.fetch, port: 0, hostname: '127.0.0.1' }, (info) => console.lo
     { ENGINE: engine },
   );
 
-/** @portkey-ai/gateway, or undefined where it is not installed. */
+/** @portkey-ai/gateway, or undefined where it is not installed or does not come up. */
 export async function startPortkey(engine: string): Promise<ServerProcess | undefined> {
   if (!existsSync(portkeyScript)) return undefined;
   const port = 20_000 + (process.pid % 20_000);
@@ -126,12 +126,13 @@ export async function startPortkey(engine: string): Promise<ServerProcess | unde
   });
   children.push(child);
   const url = `http://127.0.0.1:${port}`;
-  for (let wait = 0; wait < 100; wait++) {
+  for (let wait = 0; ; wait++) {
     const isUp = await fetch(url).then(
       () => true,
       () => false,
     );
     if (isUp) break;
+    if (wait === 300 || child.exitCode !== null) return undefined;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   return {

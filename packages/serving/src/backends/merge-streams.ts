@@ -62,6 +62,7 @@ export function mergeStreams(sources: readonly BodySource[], options: MergeOptio
     };
     return {
       data(chunk) {
+        if (isDone) sources[index]!.abort(undefined);
         if (isOver || isDone) return true;
         let events: string[];
         try {

@@ -3,7 +3,7 @@ import type { BodyConsumer, BodySource, Leg, LegHead } from '../upstream/leg.js'
 import type { Worker } from '../upstream/worker.js';
 import { asServingError, errorAnswer, isSuccess } from './read-answer.js';
 
-/** What a prefill leg failed with: a client's fault keeps its status, anything else is 502. */
+/** What a prefill leg failed with. */
 export type PrefillFailure =
   | ServingError
   | Extract<Awaited<ReturnType<typeof errorAnswer>>, { type: 'error' }>;
@@ -17,13 +17,21 @@ const drainGraceMs = 5000;
  */
 export class PrefillWatch {
   readonly #leg: Leg;
+  readonly #translate: (failure: PrefillFailure, worker: Worker) => PrefillFailure;
   #failure: PrefillFailure | undefined;
   #onFailure: ((failure: PrefillFailure) => void) | undefined;
   #isLeft = false;
   #isAnswered = false;
 
-  constructor(leg: Leg) {
+  /**
+   * @param translate - makes of a failure what the client is to get.
+   */
+  constructor(
+    leg: Leg,
+    translate: (failure: PrefillFailure, worker: Worker) => PrefillFailure = (failure) => failure,
+  ) {
     this.#leg = leg;
+    this.#translate = translate;
     void this.#watch();
   }
 
@@ -48,8 +56,8 @@ export class PrefillWatch {
 
   #fail(failure: PrefillFailure): void {
     if (this.#isLeft) return;
-    this.#failure = failure;
-    this.#onFailure?.(failure);
+    this.#failure = this.#translate(failure, this.#leg.worker);
+    this.#onFailure?.(this.#failure);
   }
 
   get failure(): PrefillFailure | undefined {

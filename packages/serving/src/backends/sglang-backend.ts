@@ -36,7 +36,7 @@ export class SglangBackend extends PairBackend {
     const body = request.body.with(this.#bootstrap(prefill, request.body));
     const id = attempt === 0 ? request.requestId : `${request.requestId}-r${attempt}`;
     const leg = { path: request.path, body, headers: legHeaders(request, id) };
-    const watch = new PrefillWatch(Leg.send(prefill, leg));
+    const watch = new PrefillWatch(Leg.send(prefill, leg), badGateway);
     const decodeLeg = Leg.send(decode, leg);
     const outcome = await firstOf(decodeLeg, signal, watch);
     switch (outcome.type) {
@@ -54,11 +54,9 @@ export class SglangBackend extends PairBackend {
         watch.abort(signal.reason);
         decodeLeg.abort(signal.reason);
         throw signal.reason;
-      case 'prefill': {
+      case 'prefill':
         decodeLeg.abort(outcome.failure);
-        const result = badGateway(outcome.failure, prefill);
-        return this.failed(scope, prefill, result, { pool: this.prefill, role: 'prefill' });
-      }
+        return this.failed(scope, prefill, outcome.failure, { pool: this.prefill, role: 'prefill' });
       case 'error': {
         // Its room would wait for a decode server that never comes.
         watch.abort(outcome.error);

@@ -1,3 +1,4 @@
+import type { BackendHealth } from '../backend.js';
 import type { Clock } from '../clock.js';
 import type { SloTargets } from '../embedded/engine-stats.js';
 import { askEngines, type EngineReport, type EngineSource } from '../metrics/engine-source.js';
@@ -27,6 +28,8 @@ export interface DashboardOptions {
   /** Generating wants an API key, so the page asks for one. */
   readonly needsKey?: boolean;
   readonly describe: () => Promise<ServedModel>;
+  /** What is wrong with the backends, if anything is. */
+  readonly health?: () => BackendHealth;
 }
 
 /** Most spans that a new viewer gets. */
@@ -89,7 +92,8 @@ export class Dashboard implements GatewayObserver {
     this.#isTicking = true;
     try {
       this.#engines = await askEngines(this.#options.engines ?? []);
-      this.#feed.send('live', this.#live.tick(this.#engines));
+      const problem = this.#options.health?.().detail ?? null;
+      this.#feed.send('live', { ...this.#live.tick(this.#engines), problem });
       const steps = this.#steps.next(this.#engines);
       this.#spans = [...this.#spans, ...steps.spans].slice(-keptSpans);
       for (const step of steps.phases) this.#phases.set(step.stage, step);

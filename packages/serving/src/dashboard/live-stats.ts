@@ -103,7 +103,7 @@ export class LiveStats implements GatewayObserver {
   }
 
   /** Ends a second. To be called once a second. */
-  tick(engines: readonly EngineReport[]): LiveEvent {
+  tick(engines: readonly EngineReport[]): Omit<LiveEvent, 'problem'> {
     const nowUs = this.#clock.nowUs();
     const fromUs = nowUs - this.windowSeconds * 1e6;
     this.#latencies = this.#latencies.filter(({ atUs }) => atUs >= fromUs);

@@ -88,6 +88,8 @@ export interface LiveEvent {
   readonly targets: readonly TargetView[];
   readonly recent: readonly RequestView[];
   readonly totals: TotalsView;
+  /** Why requests fail now; null while all backends are well. */
+  readonly problem: string | null;
 }
 
 /** Tokens of the experts of one stage, and where the experts live. */

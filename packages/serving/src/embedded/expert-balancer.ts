@@ -36,6 +36,9 @@ export interface StageRebalance {
   readonly imbalanceAfter: number;
 }
 
+/** A stage of several ranks, in threads or processes. */
+export type ExpertStage = Pick<StageGroup, 'name' | 'threads' | 'post' | 'listenToExperts'>;
+
 interface Waiting {
   left: number;
   readonly loads: RankExpertLoad[];
@@ -47,7 +50,7 @@ const REFRESH_US = 500_000;
 
 /** Moves the experts of one stage while it serves: layer by layer, each switched between the same two steps on all ranks. */
 export class ExpertBalancer {
-  readonly #group: StageGroup;
+  readonly #group: ExpertStage;
   readonly #experts: number;
   #plan: Plan;
   #seen: Float64Array;
@@ -63,7 +66,7 @@ export class ExpertBalancer {
   #migration: StageExpertStats['lastMigration'];
 
   /** @param options - `layers`: index in the model of each row of the plan. */
-  constructor(group: StageGroup, plan: Plan, options: { clock: Clock; layers: readonly number[] }) {
+  constructor(group: ExpertStage, plan: Plan, options: { clock: Clock; layers: readonly number[] }) {
     this.#clock = options.clock;
     this.#layers = options.layers;
     this.#group = group;

@@ -37,7 +37,7 @@ export interface EmbeddedOptions {
   readonly decodeTensor?: number;
   /**
    * Ranks in processes instead of threads, as MPI starts them: this one is rank 0, the others call {@link followEmbeddedBackend} with the same options. One stage
-   * for prompts and decoding. The first rank answers HTTP between its steps. Experts stay where they are, and no rank is replaced: the process manager ends all.
+   * for prompts and decoding. The first rank answers HTTP between its steps. No rank is replaced: when one is lost, the engine fails, or the process manager ends all.
    */
   readonly communicator?: Communicator;
   /** Where the experts of a stage of several ranks live, default: in order. A row for each layer with experts, a GPU for each rank. */
@@ -135,7 +135,8 @@ export function engineSizes(options: EmbeddedOptions, config: DeepseekConfig): E
   const prefillTokens = count('prefillTokens', options.prefillTokens ?? 512, 1, maxCount);
   const contextTokens = count('contextTokens', options.contextTokens ?? positions, 1, positions);
   const prefillRanks = count('prefillRanks', options.prefillRanks ?? 1, 1, maxRanks);
-  const decodeRanks = count('decodeRanks', options.decodeRanks ?? 1, 1, maxRanks);
+  const { communicator } = options;
+  const decodeRanks = count('decodeRanks', options.decodeRanks ?? communicator?.size ?? 1, 1, maxRanks);
   checkTensor('prefillTensor', options.prefillTensor, prefillRanks, config);
   checkTensor('decodeTensor', options.decodeTensor, decodeRanks, config);
   const perSequence = Math.ceil(contextTokens / blockSizeTokens);
@@ -159,12 +160,9 @@ export function engineSizes(options: EmbeddedOptions, config: DeepseekConfig): E
     maxContextTokens: contextTokens,
     fairness: { maxTenants },
   };
-  const { communicator } = options;
   if (communicator !== undefined) {
     if (options.stages === 'split') throw badOption('stages', 'split', "'mixed' with communicator");
-    if ((options.decodeTensor ?? 1) > 1)
-      throw badOption('decodeTensor', options.decodeTensor, '1 with communicator');
-    if (options.decodeRanks !== undefined && decodeRanks !== communicator.size) {
+    if (decodeRanks !== communicator.size) {
       throw badOption('decodeRanks', decodeRanks, `${communicator.size}, the size of communicator`);
     }
   }
@@ -181,7 +179,7 @@ export function engineSizes(options: EmbeddedOptions, config: DeepseekConfig): E
     if (prefillRanks > 1) throw badOption('prefillRanks', prefillRanks, '1 with one stage');
     return {
       contextTokens,
-      ranks: [communicator?.size ?? decodeRanks],
+      ranks: [decodeRanks],
       scheduler: { ...base, stages: [stage] },
     };
   }

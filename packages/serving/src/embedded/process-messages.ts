@@ -1,22 +1,30 @@
 import { deserialize, serialize } from 'node:v8';
 import type { Communicator, Plan } from '@moestack/collectives';
 import type { EncodedError } from '@moestack/schemas/errors';
-import type { PlacedLogprobs, ToWorker } from './protocol.js';
+import type { FromWorker, PlacedLogprobs, ToWorker } from './protocol.js';
 
 /** What the first process tells another one, in order; a step brings a copy of its buffer. */
 export type ToProcess =
-  | Extract<ToWorker, { type: 'tokens' | 'release' }>
+  | Extract<ToWorker, { type: 'tokens' | 'release' | 'load' | 'stage-experts' | 'switch-experts' }>
   | { type: 'buffer' }
   | { type: 'step'; buffer: number; bytes: Uint8Array }
+  /** Asks for what there is to report. */
+  | { type: 'report' }
   | { type: 'end' };
 
 /** What a process answers to a step: the outcomes of its sequences by their place, or why there are none. */
-export interface FromProcess {
+export interface StepAnswer {
   readonly places: Int32Array;
   readonly tokens: Int32Array;
   readonly finished: Uint8Array;
   readonly logprobs: PlacedLogprobs[] | undefined;
   readonly error: EncodedError | undefined;
+}
+
+/** What a process answers to a step or to `report`: also what its rank has said since the last answer, of experts or of a failure. */
+export interface FromProcess {
+  readonly step: StepAnswer | undefined;
+  readonly reports: readonly FromWorker[];
 }
 
 /** Bytes of one message; longer values take several. */

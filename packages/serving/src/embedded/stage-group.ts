@@ -1,7 +1,6 @@
 import type { Transferable } from 'node:worker_threads';
 import { WorkerWorld } from '@moestack/collectives/worker';
 import { type DeepseekConfig, type ExpertRoutingOptions, expertSharedBytes } from '@moestack/model';
-import { decodeError } from '@moestack/schemas/errors';
 import type { ServingError } from '../errors.js';
 import type { FromWorker, PlacedLogprobs, RankSetup, ToWorker } from './protocol.js';
 import { type LoadProgress, type StageChannel, StageWorker } from './stage-worker.js';
@@ -32,7 +31,11 @@ interface Expected {
   bytes: number;
 }
 
-type RankListener = (rank: number, message: FromWorker) => void;
+/** Takes what a rank says of its experts. */
+export type ExpertListener = (
+  rank: number,
+  message: Extract<FromWorker, { type: 'load' | 'experts-staged' }>,
+) => void;
 
 /**
  * A stage of several ranks, each a thread, or several that share the attention heads of its sequences: each has the cache of its own sequences, all of them the experts. Every rank takes part in every step; it finds its sequences in
@@ -50,8 +53,7 @@ export class StageGroup implements StageChannel {
   readonly #workers: readonly StageWorker[];
   readonly #expected = new Map<number, Expected>();
   #onMessage: (message: FromWorker) => void = () => undefined;
-  #onFailure: (error: unknown) => void = () => undefined;
-  #onRank: RankListener = () => undefined;
+  #onRank: ExpertListener = () => undefined;
 
   private constructor(options: StageGroupOptions, workers: readonly StageWorker[]) {
     this.name = options.name;
@@ -113,29 +115,16 @@ export class StageGroup implements StageChannel {
     else for (let i = 0; i < this.copies; i++) this.#workers[first + i]!.post(message);
   }
 
-  /** Says who learns that a rank was lost or failed, besides the engine. */
-  listenToFailure(onFailure: (error: unknown) => void): void {
-    this.#onFailure = onFailure;
-  }
-
   listen(onMessage: (message: FromWorker) => void, onCrash: (error: ServingError) => void): void {
     this.#onMessage = onMessage;
     for (const [rank, worker] of this.#workers.entries()) {
-      worker.listen(
-        (message) => this.#receive(rank, message),
-        (error) => {
-          this.#onFailure(error);
-          onCrash(error);
-        },
-      );
+      worker.listen((message) => this.#receive(rank, message), onCrash);
     }
   }
 
   /** Says who gets the messages about experts. */
-  listenToExperts(
-    onRank: (rank: number, message: Extract<FromWorker, { type: 'load' | 'experts-staged' }>) => void,
-  ) {
-    this.#onRank = onRank as RankListener;
+  listenToExperts(onRank: ExpertListener): void {
+    this.#onRank = onRank;
   }
 
   async close(): Promise<void> {
@@ -162,7 +151,6 @@ export class StageGroup implements StageChannel {
       case 'failed':
         // Ranks that share experts are out of step once one of them has failed.
         this.#expected.delete(message.buffer);
-        if (this.threads > 1) this.#onFailure(decodeError(message.error));
         this.#onMessage(this.threads === 1 ? message : { ...message, buffer: -1 });
         break;
       default:

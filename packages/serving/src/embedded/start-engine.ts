@@ -5,7 +5,7 @@ import type { Clock } from '../clock.js';
 import { Engine } from './engine.js';
 import type { EngineMonitor } from './engine-monitor.js';
 import type { EngineInstance, StageRanks } from './engine-supervisor.js';
-import { ExpertBalancer } from './expert-balancer.js';
+import { ExpertBalancer, type ExpertStage } from './expert-balancer.js';
 import { count, type EmbeddedOptions, type EngineSizes } from './options.js';
 import { ProcessGroup } from './process-group.js';
 import type { RankSetup } from './protocol.js';
@@ -67,13 +67,9 @@ export async function startEngine(
   const engine = new Engine(new Scheduler(config), steps, { config, monitor: setup.monitor });
   const rows = expertRows(setup.config);
   const layers = [...rows.keys()].filter((layer) => rows[layer]! >= 0);
-  const experts = groups.flatMap(({ group, plan }) => {
-    if (group === undefined) return [];
+  const experts = groups.flatMap(({ channel, plan }) => {
     const known = plan ?? onOneRank(layers.length, setup.config.n_routed_experts ?? 0);
-    if (known === undefined) return [];
-    const balancer = new ExpertBalancer(group, known, { clock, layers });
-    group.listenToFailure((error) => balancer.fail(error));
-    return [balancer];
+    return known === undefined ? [] : [new ExpertBalancer(channel, known, { clock, layers })];
   });
   const balancers = experts.filter((_, index) => groups[index]!.plan !== undefined);
   steps.listen((error) => {
@@ -119,9 +115,9 @@ async function startStage(
       setup: rank,
       onProgress: (report) => onProgress(0, report),
     });
-    return { channel, group: undefined, plan: undefined };
+    return { channel, plan: routing.placement };
   }
-  const group = await StageGroup.start({
+  const channel = await StageGroup.start({
     name: stage.name,
     ranks,
     tensor,
@@ -132,7 +128,7 @@ async function startStage(
     onProgress,
     signal,
   });
-  return { channel: group, group, plan: routing.placement };
+  return { channel, plan: routing.placement };
 }
 
 /** How the ranks of a stage are set up; the same on every rank. */
@@ -162,13 +158,12 @@ export function stageSetup(
     maxBlocks: Math.ceil((sizes.contextTokens + 1) / blockSizeTokens),
   };
   const routing = stageRouting(options, config, stage.role, ranks);
-  const canMove = routing.placement !== undefined && options.communicator === undefined;
   return {
     stage: { ...stage, blocks: poolBlocks, ranks: pools },
     routing,
     tensor,
     // Whatever a new placement asks of one layer finds room.
-    spareSlots: canMove ? routing.placement.deployment.replicas / ranks : 0,
+    spareSlots: routing.placement === undefined ? 0 : routing.placement.deployment.replicas / ranks,
     rank: {
       kind: 'rank',
       directory,
@@ -230,9 +225,7 @@ function onOneRank(layers: number, experts: number): Plan | undefined {
 
 /** A stage and where its experts live, if they are on several ranks. */
 interface Started {
-  readonly channel: StageChannel;
-  /** Ranks in threads; undefined for processes, whose experts stay. */
-  readonly group: StageGroup | undefined;
+  readonly channel: StageChannel & ExpertStage;
   readonly plan: Plan | undefined;
 }
 

@@ -8,7 +8,7 @@ import { checkInput } from '../guardrail/check-input.js';
 import { checkedStream, checkWhole } from '../guardrail/check-output.js';
 import type { AnswerSink } from '../http/answer-sink.js';
 import { isErrorAnswer } from '../http/error-frame.js';
-import { errorBody, errorStatus, retryAfterOf } from '../http/error-response.js';
+import { errorBody, errorHeaders, errorStatus } from '../http/error-response.js';
 import { type RelayResult, relayStream } from '../http/relay-stream.js';
 import { readWhole } from '../http/relay-whole.js';
 import { JsonObject } from '../json/json-object.js';
@@ -231,12 +231,7 @@ export function sendError(error: unknown, sink: AnswerSink, requestId: string): 
     sendErrorAnswer(error, sink, requestId);
     return;
   }
-  const retryAfter = retryAfterOf(error);
-  sink.start(errorStatus(error), {
-    'content-type': 'application/json',
-    'x-request-id': requestId,
-    ...(retryAfter !== undefined && { 'retry-after': retryAfter }),
-  });
+  sink.start(errorStatus(error), errorHeaders(error, requestId));
   sink.end(JSON.stringify(errorBody(error, requestId)));
 }
 

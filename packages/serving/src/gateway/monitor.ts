@@ -62,6 +62,7 @@ export class Monitor {
         localBackends,
         ...(slo !== undefined && { slo }),
         needsKey,
+        health: () => backends.health(),
         describe: async () => {
           const models = await backends.models();
           const names = models.map(({ id }) => id);

@@ -3,7 +3,7 @@ import type { Lease } from '../auth/limiter.js';
 import type { GenerateRequest } from '../backend.js';
 import { badRequest, draining } from '../errors.js';
 import { requireJsonType } from '../http/read-body.js';
-import { JsonObject } from '../json/json-object.js';
+import { JsonObject, requireShallow } from '../json/json-object.js';
 import type { AnyBackend } from './backend-set.js';
 import type { GatewayContext } from './options.js';
 import { RequestLog } from './request-log.js';
@@ -54,6 +54,7 @@ export async function openRequest(incoming: Incoming, context: GatewayContext): 
     keyId = visitor.key?.id;
     requireJsonType(header('content-type'));
     const text = await incoming.readBody();
+    requireShallow(text);
     const body = JsonObject.parse(text);
     const model = readModel(body);
     announce(model ?? '', readStream(body), Buffer.byteLength(text));

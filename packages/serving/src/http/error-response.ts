@@ -30,18 +30,19 @@ export function errorStatus(error: unknown): number {
   return ServingError.isInstance(error) ? error.status : 500;
 }
 
-/** `Retry-After` of a thrown value. */
-export function retryAfterOf(error: unknown): string | undefined {
-  if (!ServingError.isInstance(error) || error.retryAfterSeconds === undefined) return undefined;
-  return String(error.retryAfterSeconds);
+/** Headers of the answer to any thrown value. */
+export function errorHeaders(error: unknown, requestId: string): Record<string, string> {
+  const retryAfter = ServingError.isInstance(error) ? error.retryAfterSeconds : undefined;
+  return {
+    'content-type': 'application/json',
+    'x-request-id': requestId,
+    ...(retryAfter !== undefined && { 'retry-after': String(retryAfter) }),
+    ...(errorStatus(error) === 401 && { 'www-authenticate': 'Bearer' }),
+  };
 }
 
 /** Any thrown value as an HTTP response. */
 export function errorResponse(error: unknown, requestId: string): Response {
-  const headers = new Headers({ 'content-type': 'application/json', 'x-request-id': requestId });
-  const retryAfter = retryAfterOf(error);
-  if (retryAfter !== undefined) headers.set('retry-after', retryAfter);
-  const status = errorStatus(error);
-  if (status === 401) headers.set('www-authenticate', 'Bearer');
-  return new Response(JSON.stringify(errorBody(error, requestId)), { status, headers });
+  const body = JSON.stringify(errorBody(error, requestId));
+  return new Response(body, { status: errorStatus(error), headers: errorHeaders(error, requestId) });
 }

@@ -68,7 +68,7 @@ const lastError = (text: string) => {
 };
 
 describe('a relayed stream', () => {
-  const whole = content('größe 🙂\n\n"finish_reason":"x" [DONE]') + ': ping\n\n' + finish + usage + done;
+  const whole = `${content('größe 🙂\n\n"finish_reason":"x" [DONE]')}: ping\n\n${finish}${usage}${done}`;
 
   it('passes every byte on, wherever it was cut and however slow the reader is', async () => {
     await fc.assert(

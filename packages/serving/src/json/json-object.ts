@@ -12,6 +12,9 @@ interface Member {
 const quote = 0x22;
 const backslash = 0x5c;
 
+/** Python's parsers go no deeper either, so that servers behind refuse what is. */
+const maxDepth = 1000;
+
 /**
  * A JSON object as it was written: members can be read, replaced, added and removed, and all other characters stay what
  * they were. Numbers that a double cannot hold, unknown fields, their order and their spelling survive.
@@ -164,10 +167,33 @@ function skipString(text: string, at: number): number {
   let from = at + 1;
   for (;;) {
     const end = text.indexOf('"', from);
+    if (end === -1) return text.length;
     let slashes = 0;
     while (text.charCodeAt(end - 1 - slashes) === backslash) slashes += 1;
     if (slashes % 2 === 0) return end + 1;
     from = end + 1;
+  }
+}
+
+/**
+ * Refuses what would keep `JSON.parse` busy for seconds, as 8 MB of brackets do.
+ *
+ * @param text - need not be JSON.
+ * @throws {@link ServingError} 400 `serving/invalid-json` for more than 1,000 levels.
+ */
+export function requireShallow(text: string): void {
+  let depth = 0;
+  let at = 0;
+  while (at < text.length) {
+    const code = text.charCodeAt(at);
+    if (code === quote) {
+      at = skipString(text, at);
+      continue;
+    }
+    if (code === 0x7b || code === 0x5b) depth += 1;
+    else if (code === 0x7d || code === 0x5d) depth -= 1;
+    if (depth > maxDepth) throw invalidJson(`it has more than ${maxDepth} levels`);
+    at += 1;
   }
 }
 

@@ -190,6 +190,20 @@ describe.skipIf(skips)(
       expect(await page.locator('#chat-log .turn').count()).toBe(0);
     });
 
+    it('says why requests fail, until they do not', async () => {
+      const sample = await start();
+      const { page } = await live(sample);
+      const problem = page.locator('#problem');
+      expect(await problem.isVisible()).toBe(false);
+      sample.setHealth({ status: 'failed', detail: 'a rank was lost' });
+      await sample.tick();
+      await expect.poll(() => problem.textContent()).toBe('Requests fail: a rank was lost');
+      expect(await violations(page)).toEqual([]);
+      sample.setHealth({ status: 'ok' });
+      await sample.tick();
+      await expect.poll(() => problem.isVisible()).toBe(false);
+    });
+
     it('says that the connection is lost', async () => {
       const sample = await start();
       const { page } = await live(sample);

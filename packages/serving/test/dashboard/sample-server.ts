@@ -1,6 +1,6 @@
 import { Dashboard } from '../../src/dashboard/dashboard.js';
 import { addDashboardRoutes } from '../../src/dashboard/routes.js';
-import { createGateway, type Listening, listen } from '../../src/index.js';
+import { type BackendHealth, createGateway, type Listening, listen } from '../../src/index.js';
 import type { GatewayEvent } from '../../src/observer.js';
 import { RequestLog } from '../../src/tracing/request-log.js';
 import { EchoBackend } from '../echo-backend.js';
@@ -9,7 +9,12 @@ import { sampleStats } from './sample-engine.js';
 /** A gateway that answers with letters and shows figures of a made-up engine. */
 export async function startSample(
   options: { adminKeySha256?: string; history?: number; workers?: boolean } = {},
-): Promise<{ server: Listening; dashboard: Dashboard; tick: () => Promise<void> }> {
+): Promise<{
+  server: Listening;
+  dashboard: Dashboard;
+  tick: () => Promise<void>;
+  setHealth: (health: BackendHealth) => void;
+}> {
   const clock = {
     seconds: 700,
     nowUs: () => clock.seconds * 1e6,
@@ -20,6 +25,7 @@ export async function startSample(
     beforeDelta: () => new Promise((resolve) => setTimeout(resolve, 10)),
   });
   const gateway = createGateway({ backend });
+  let health: BackendHealth = { status: 'ok' };
   const engines = [{ model: 'letters', stats: () => sampleStats(clock.seconds) }];
   const dashboard = new Dashboard({
     clock,
@@ -31,6 +37,7 @@ export async function startSample(
       contextTokens: 4096,
       backend: 'embedded',
     }),
+    health: () => health,
   });
   const requests = new RequestLog();
   const { adminKeySha256 } = options;
@@ -52,7 +59,10 @@ export async function startSample(
     await dashboard.tick();
   };
   for (let second = 0; second < (options.history ?? 240); second++) await tick();
-  return { server: await listen(gateway, { port: 0 }), dashboard, tick };
+  const setHealth = (value: BackendHealth) => {
+    health = value;
+  };
+  return { server: await listen(gateway, { port: 0 }), dashboard, tick, setHealth };
 }
 
 function requestEvents(index: number, nowUs: number, withWorkers: boolean): GatewayEvent[] {

@@ -1,4 +1,4 @@
-import { access, constants, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { access, constants, mkdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { CliError } from '../../errors.js';
 
@@ -15,6 +15,13 @@ export async function checkOutput(path: string | undefined): Promise<void> {
   });
   const info = await stat(path).catch(() => undefined);
   if (info?.isDirectory()) throw badOutput(path, 'it is a folder');
+}
+
+/** Makes a folder for output where there is none yet. */
+export async function makeOutputFolder(path: string): Promise<void> {
+  await mkdir(path, { recursive: true }).catch((cause: Error) => {
+    throw badOutput(path, cause.message, cause);
+  });
 }
 
 /**

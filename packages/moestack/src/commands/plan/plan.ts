@@ -1,4 +1,4 @@
-import { chmod, mkdir } from 'node:fs/promises';
+import { chmod } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Load } from '@moestack/placement';
 import { readEnginePaths } from '@moestack/placement/interop/node';
@@ -15,7 +15,7 @@ import {
 import { ProgressDisplay } from '../../progress-display.js';
 import type { Reporter } from '../../reporter.js';
 import { textTable } from '../../text-table.js';
-import { checkOutput, writeOutput } from '../fp8/output-file.js';
+import { checkOutput, makeOutputFolder, writeOutput } from '../fp8/output-file.js';
 import { countsOf } from '../place/load-input.js';
 import { type HardwareOptions, readAccelerator, readModel } from './hardware.js';
 import { badInput, readFileOf } from './read-file.js';
@@ -53,7 +53,7 @@ export async function planCommand(
 ): Promise<void> {
   await checkOutput(options.html);
   await checkOutput(options.out);
-  if (options.emit !== undefined) await mkdir(options.emit, { recursive: true });
+  if (options.emit !== undefined) await makeOutputFolder(options.emit);
   const request = await readRequest(options);
   const load = options.load === undefined ? undefined : await readLoad(options.load);
   const progress = new ProgressDisplay(reporter, {
@@ -165,7 +165,7 @@ async function emit(
   const paths: string[] = [];
   for (const { path, text, executable } of files) {
     const target = join(folder, path);
-    await mkdir(dirname(target), { recursive: true });
+    await makeOutputFolder(dirname(target));
     await writeOutput(target, text);
     if (executable) await chmod(target, 0o755);
     paths.push(target);

@@ -118,6 +118,8 @@ class Dashboard {
     this.#samples = [...this.#samples, event.sample].slice(-keep);
     if (this.#isPaused) return;
     this.#showSamples();
+    byId('problem').hidden = event.problem === null;
+    setText(byId('problem'), event.problem === null ? '' : `Requests fail: ${event.problem}`);
     this.#showStages(event);
     this.#showRequests(event);
   }
