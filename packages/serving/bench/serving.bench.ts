@@ -51,8 +51,10 @@ export default defineBench({
     'Products: the matrix products of one decode step of so many rows, recorded and run again on this thread with nothing between: the GEMV bound of 1 row, the grouped-GEMM bound of 16.',
     `Scheduler: one plan and its completion while ${sequences} requests decode, with prefix cache and fairness; a step: the default model's wall time for a token of all ${sequences}, plans, messages and answers included; the model alone: one step at 128 tokens of context.`,
   ],
-  async groups() {
-    return [await httpStreams(), await batching(), await stepCost()];
+  async *groups() {
+    yield await httpStreams();
+    yield await batching();
+    yield await stepCost();
   },
   async close() {
     for (const backend of backends) await backend.close();

@@ -105,6 +105,18 @@ describe('StepTimeline', () => {
     for (let step = 0; step < 5; step++)
       timeline.add(plan(step), 'prefill', { startUs: step, endUs: step + 1, phases: undefined });
     const records = timeline.snapshot();
+    expect(records.map(({ phases }) => phases)).toEqual([[], [], []]);
+    const gate = { phase: 'experts', layer: 1, microBatch: 0 } as const;
+    // Counted from the end of the step, on another thread's clock: never outside the step.
+    const phases = [
+      { ...gate, startUs: -40, endUs: -10.4 },
+      { ...gate, startUs: -400, endUs: 3 },
+    ];
+    timeline.add(plan(5), 'prefill', { startUs: 100, endUs: 200, phases });
+    expect(timeline.snapshot().at(-1)!.phases).toEqual([
+      { ...gate, startUs: 160, endUs: 190 },
+      { ...gate, startUs: 100, endUs: 200 },
+    ]);
     expect(records.map(({ stepId }) => stepId)).toEqual([2, 3, 4]);
     expect(records.map(({ microBatches }) => microBatches)).toEqual([
       [
@@ -176,6 +188,23 @@ describe('TenantTable', () => {
       [1, 2],
       [2, 1],
     ]);
+  });
+});
+
+describe('EngineMonitor', () => {
+  it('asks a step of each stage for its phases four times a second, while its figures are read', () => {
+    let nowUs = 5;
+    const clock = { nowUs: () => nowUs, unixSeconds: () => 0 };
+    const monitor = new EngineMonitor({ clock, scheduler: config, slo: {}, admission: {} });
+    const asked = (stage: number, atUs: number) => monitor.wantsPhases(stage, atUs);
+    expect(asked(0, 5)).toBe(false);
+    monitor.figures();
+    expect([asked(0, 10), asked(1, 10), asked(0, 20), asked(0, 249_999)]).toEqual([true, true, false, false]);
+    expect([asked(0, 250_010), asked(0, 250_020)]).toEqual([true, false]);
+    expect(asked(0, 3_100_000)).toBe(false);
+    nowUs = 3_100_000;
+    monitor.figures();
+    expect(asked(0, 3_100_000)).toBe(true);
   });
 });
 
