@@ -128,6 +128,17 @@ function clearTile(c: usize, stride: usize, rows: i32): void {
   }
 }
 
+/**
+ * Reads a byte of every cache line from `p` to `end` and leaves their sum at `sink`. What follows computes long enough on a line that few lines
+ * are on their way at a time, which leaves memory idle where hardware does not fetch ahead; loads alone ask for many at once.
+ */
+function fetchLines(p: usize, end: usize, sink: usize): void {
+  let sum: u32 = 0;
+  for (; p + 256 <= end; p += 256) sum += <u32>load<u8>(p) + load<u8>(p, 64) + load<u8>(p, 128) + load<u8>(p, 192);
+  for (; p < end; p += 64) sum += load<u8>(p);
+  store<u32>(sink, sum);
+}
+
 /** m = 1 over panels. */
 function gemv(format: i32, w: usize, stride: usize, rows: i32, k: i32, scales: usize, scaleStride: usize, x: usize, out: usize, accumulate: bool, mode: i32, scratch: usize): void {
   const blocks = (k + 127) >> 7;
@@ -146,6 +157,8 @@ function gemv(format: i32, w: usize, stride: usize, rows: i32, k: i32, scales: u
   }
   const sums = scratch;
   const grouped = groupedRows(rows);
+  const groupBytes = panelBytes(format, 512);
+  const groupsEnd = w + <usize>(grouped >> 3) * stride;
   for (let r = 0; r < rows; ) {
     const four = r < grouped;
     const width = min(four ? 32 : 8, rows - r);
@@ -159,9 +172,12 @@ function gemv(format: i32, w: usize, stride: usize, rows: i32, k: i32, scales: u
       const n = min(128, k - c);
       const ws = weightScale(scales, scaleStride, 0, r, c);
       if (mode) xs = load<f32>(xScales + (<usize>(c >> 7) << 2));
-      if (four) gemvBlock4(format, p, stride, a, n, sums, xs, ws);
-      else gemvBlock1(format, p, a, n, sums, xs, ws);
-      p += four && format != F32 ? panelBytes(format, 512) : panelBytes(format, 128);
+      if (four) {
+        // Panels of float32 lie apart, and four streams keep memory busy.
+        if (format != F32) fetchLines(p + groupBytes, min(p + 2 * groupBytes, groupsEnd), scratch + BLOCK);
+        gemvBlock4(format, p, stride, a, n, sums, xs, ws);
+      } else gemvBlock1(format, p, a, n, sums, xs, ws);
+      p += four && format != F32 ? groupBytes : panelBytes(format, 128);
       a += 512;
     }
     for (let i = 0; i < width; i += 4) {
