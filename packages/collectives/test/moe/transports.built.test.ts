@@ -6,6 +6,7 @@ import { build } from 'tsup';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createLoopback, uniformTopology } from '../../src/index.js';
 import { launchWorkers } from '../../src/worker/index.js';
+import { isMpiRequired } from '../mpi/launch.js';
 import { type Digests, runScenario } from './scenario.js';
 
 const folder = fileURLToPath(new URL('../../node_modules/.cache/moe-scenario', import.meta.url));
@@ -100,7 +101,12 @@ describe.each(groups)('$nodes nodes of $ranksPerNode ranks', ({ nodes, ranksPerN
     },
   );
 
-  if (launchers.length === 0) it.skip('MPI: neither mpirun.openmpi nor mpiexec.mpich is installed', () => {});
+  if (launchers.length === 0) {
+    it('MPI: neither mpirun.openmpi nor mpiexec.mpich is installed', (context) => {
+      if (isMpiRequired) throw new Error('MOESTACK_REQUIRE names mpi, but there is neither of them');
+      context.skip();
+    });
+  }
   for (const launcher of launchers) {
     it(`${launcher} gives the bits and the bytes of loopback`, async () => {
       // Jobs take seconds to start: blocking calls with two ranks, promises with four.
