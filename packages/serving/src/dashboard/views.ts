@@ -78,7 +78,7 @@ export class StepFeed {
     const phases = new Map<string, StepPhasesView>();
     engines.forEach(({ model, stats }, index) => {
       const key = `${index} ${model}`;
-      const prefix = engines.length > 1 ? `${model} ` : '';
+      const prefix = stagePrefix(engines, model);
       const after = this.#seen.get(key) ?? -1;
       const fresh = (stats.timeline ?? []).filter(({ endUs }) => endUs > after).slice(-maximumSteps);
       this.#seen.set(
